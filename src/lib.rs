@@ -1,0 +1,13 @@
+//! Attention and recurrent layers, forward and backward, on any GPU that wgpu reaches.
+
+mod array;
+mod error;
+pub mod gpu;
+pub mod ops;
+
+pub use array::{Array, DType, Data};
+#[doc(hidden)]
+pub use bytemuck;
+pub use error::{Error, Result};
+pub use half::f16;
+pub use wgpu;

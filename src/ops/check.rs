@@ -1,0 +1,1 @@
+//! Compares what a device computed with the reference, within the numeric budget.

@@ -1,0 +1,208 @@
+//! The operations. Each directory holds the maths and the public functions (mod.rs), the f64 reference (cpu.rs), the
+//! kernels' host side (gpu.rs) and the named cases (cases.rs).
+//!
+//! [`REGISTRY`] lists them; listing, shader validation, the comparison of GPU and CPU, `wattn verify` and
+//! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
+//! call the typed functions instead, for instance [`attention::forward`].
+
+pub mod check;
+pub mod philox;
+mod real;
+mod request;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+pub use real::{Magnitude, Real};
+pub use request::{Arrays, Input, Key, Output, Request, Settings, Spec};
+
+use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
+use crate::{Array, Error, Result};
+
+/// Every operation, one line each.
+pub static REGISTRY: &[&dyn Operation] = &[];
+
+/// The operation of a name.
+pub fn find(name: &str) -> Option<&'static dyn Operation> {
+    REGISTRY.iter().copied().find(|op| op.spec().name == name)
+}
+
+/// An operation as files, cases and the command line see it: tensors by name in, tensors by name out.
+pub trait Operation: Sync {
+    /// Names, tensors and keys.
+    fn spec(&self) -> &'static Spec;
+
+    /// Every kernel variant that a device with `caps` can run. Empty for an operation composed of others.
+    fn kernels(&self, caps: &Caps) -> Vec<AnyVariant>;
+
+    /// Every way of running a case that `choose` could decide on, the default first; each is verified.
+    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
+        vec![Tuning::default()]
+    }
+
+    /// The named cases.
+    fn cases(&self) -> Vec<Case>;
+
+    /// Seeded standard-normal tensors for `--shape`, upstream gradients included.
+    fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays>;
+
+    /// Uploads the tensors once and returns what runs the operation on them, as often as it is called: the outputs and,
+    /// when the request has upstream gradients, the gradients.
+    fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared>;
+
+    /// The reference on the CPU, in the given precision: the same names as `prepare`'s tensors.
+    fn reference(&self, request: &Request, precision: Precision) -> Result<References>;
+
+    /// What the request costs, forward and, when it has upstream gradients, backward.
+    fn cost(&self, request: &Request) -> Result<Cost>;
+}
+
+/// An operation whose tensors are on the device.
+pub type Prepared = Box<dyn FnMut() -> Result<Vec<(String, Tensor)>>>;
+
+/// Useful floating-point operations and the bytes that must move at least.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Floating-point operations: a multiply and an add are two.
+    pub flops: f64,
+    /// Bytes of inputs read and outputs written once.
+    pub bytes: f64,
+}
+
+/// In what arithmetic a reference is evaluated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f64.
+    Exact,
+    /// Plain f32: how well the formula can be expected to do.
+    Plain,
+    /// f64, with the magnitude of the terms beside each value.
+    Magnitude,
+}
+
+/// One output of a reference.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Values {
+    /// The shape.
+    pub shape: Vec<usize>,
+    /// The values, row-major.
+    pub value: Vec<f64>,
+    /// The same formula with the absolute value of every term ([`Precision::Magnitude`]; otherwise |value|).
+    pub magnitude: Vec<f64>,
+}
+
+impl Values {
+    /// From a reference's result.
+    ///
+    /// # Panics
+    /// When the number of elements is not the product of the shape: a mistake in the reference.
+    pub fn of<R: Real>(shape: &[usize], values: &[R]) -> Self {
+        assert_eq!(shape.iter().product::<usize>(), values.len(), "shape {shape:?} and number of elements differ");
+        Values {
+            shape: shape.to_vec(),
+            value: values.iter().map(|x| x.value()).collect(),
+            magnitude: values.iter().map(|x| x.magnitude()).collect(),
+        }
+    }
+}
+
+/// A reference's outputs and gradients by name.
+pub type References = BTreeMap<String, Values>;
+
+/// Evaluates `$run::<R>($request)` with the number type of `$precision`.
+#[macro_export]
+#[doc(hidden)]
+macro_rules! evaluate {
+    ($run:path, $request:expr, $precision:expr) => {
+        match $precision {
+            $crate::ops::Precision::Exact => $run::<f64>($request),
+            $crate::ops::Precision::Plain => $run::<f32>($request),
+            $crate::ops::Precision::Magnitude => $run::<$crate::ops::Magnitude>($request),
+        }
+    };
+}
+
+/// A way of running an operation: the default of `choose`, or one tuning pinned.
+#[derive(Clone)]
+pub struct Tuning {
+    /// The name: `auto` for the default.
+    pub label: String,
+    /// Returns a handle to the same device on which the tuning is pinned.
+    pub pin: Arc<dyn Fn(&Gpu) -> Gpu + Send + Sync>,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Tuning { label: "auto".into(), pin: Arc::new(Gpu::clone) }
+    }
+}
+
+/// Changes a drawn case: masks, lengths, planted values.
+pub type Edit = fn(&mut Arrays, &mut philox::Rng);
+
+/// A named case: a shape, keys, and what is planted in the drawn tensors.
+#[derive(Clone)]
+pub struct Case {
+    /// The name: lower case with underscores.
+    pub name: &'static str,
+    /// As `--shape` takes it.
+    pub shape: &'static str,
+    /// As `--set` takes them.
+    pub settings: &'static [(&'static str, &'static str)],
+    /// Adds or changes tensors after the draw.
+    pub edit: Edit,
+    /// Part of `verify --quick`.
+    pub quick: bool,
+}
+
+impl Case {
+    /// A case with nothing planted.
+    pub const fn new(name: &'static str, shape: &'static str, settings: &'static [(&'static str, &'static str)]) -> Self {
+        Case { name, shape, settings, edit: |_, _| {}, quick: false }
+    }
+
+    /// The same, with tensors added or changed after the draw.
+    pub const fn edit(self, edit: Edit) -> Self {
+        Case { edit, ..self }
+    }
+
+    /// The same, as part of `verify --quick`.
+    pub const fn quick(self) -> Self {
+        Case { quick: true, ..self }
+    }
+
+    /// Draws the case's tensors.
+    pub fn request(&self, op: &dyn Operation, seed: u64) -> Result<Request> {
+        let settings = Settings::new(self.settings.iter().map(|&(k, v)| (k.to_string(), v.to_string())));
+        let mut tensors = op.draw(self.shape, &settings, seed)?;
+        (self.edit)(&mut tensors, &mut philox::Rng::new(seed ^ 0x9E37_79B9));
+        Request::new(op.spec(), tensors, settings)
+    }
+}
+
+/// Splits `"2,3/1,17"` at commas into lists of `/`-separated sizes.
+pub fn parse_shape(op: &'static str, expected: &'static str, text: &str) -> Result<Vec<Vec<usize>>> {
+    let wrong = || Error::Argument { op, key: "shape".into(), expected: format!("{expected}, every size at least 1"), got: text.into() };
+    let size = |s: &str| s.trim().parse::<usize>().ok().filter(|&n| n > 0 && n < 1 << 31).ok_or_else(wrong);
+    let fields: Vec<Vec<usize>> = text.split(',').map(|field| field.split('/').map(size).collect()).collect::<Result<_>>()?;
+    // A product beyond 2^40 elements is a typing mistake, and it must not overflow further on.
+    fields.iter().flatten().try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n < 1 << 40)).ok_or_else(wrong)?;
+    Ok(fields)
+}
+
+/// Runs the reference and returns its results as arrays, rounded to the types that the operation's outputs have.
+pub fn run_reference(op: &dyn Operation, request: &Request) -> Result<Arrays> {
+    let results = op.reference(request, Precision::Exact)?;
+    Ok(results
+        .into_iter()
+        .map(|(name, v)| {
+            let integer = op.spec().outputs.iter().any(|o| o.name == name && o.dtype == crate::DType::I32);
+            let array = if integer {
+                Array::i32(&v.shape, v.value.iter().map(|&x| x as i32).collect())
+            } else {
+                Array::f32(&v.shape, v.value.iter().map(|&x| x as f32).collect())
+            };
+            (name, array)
+        })
+        .collect())
+}

@@ -1,0 +1,165 @@
+//! The number types that a reference runs in. Each reference is written once, generic over [`Real`], and evaluated as
+//!
+//! - `f64`: the truth that every kernel is compared with;
+//! - `f32`: the same formula done plainly, whose error scales the budget;
+//! - [`Magnitude`]: f64 that carries beside each value the sum of the absolute values of the terms it was made of,
+//!   so that a value that is small by cancellation still has the rounding of its terms in its budget.
+
+use std::fmt::Debug;
+use std::ops::{Add, AddAssign, Div, Mul, Neg, Sub};
+
+/// A real number of some precision.
+pub trait Real:
+    Copy
+    + Debug
+    + Send
+    + Sync
+    + 'static
+    + PartialOrd
+    + Add<Output = Self>
+    + Sub<Output = Self>
+    + Mul<Output = Self>
+    + Div<Output = Self>
+    + Neg<Output = Self>
+    + AddAssign
+{
+    /// Zero.
+    const ZERO: Self;
+    /// Rounds to this precision.
+    fn new(x: f64) -> Self;
+    /// The value.
+    fn value(self) -> f64;
+    /// The sum of the absolute values of the terms; |value| where it is not tracked.
+    fn magnitude(self) -> f64;
+    /// e to the power of self.
+    fn exp(self) -> Self;
+    /// Natural logarithm.
+    fn ln(self) -> Self;
+    /// Hyperbolic tangent.
+    fn tanh(self) -> Self;
+    /// Square root.
+    fn sqrt(self) -> Self;
+}
+
+macro_rules! real {
+    ($t:ty) => {
+        impl Real for $t {
+            const ZERO: Self = 0.0;
+            fn new(x: f64) -> Self {
+                x as $t
+            }
+            fn value(self) -> f64 {
+                self as f64
+            }
+            fn magnitude(self) -> f64 {
+                self.abs() as f64
+            }
+            fn exp(self) -> Self {
+                self.exp()
+            }
+            fn ln(self) -> Self {
+                self.ln()
+            }
+            fn tanh(self) -> Self {
+                self.tanh()
+            }
+            fn sqrt(self) -> Self {
+                self.sqrt()
+            }
+        }
+    };
+}
+real!(f32);
+real!(f64);
+
+/// An f64 and the same formula with the absolute value of every term.
+#[derive(Clone, Copy, Debug)]
+pub struct Magnitude {
+    value: f64,
+    size: f64,
+}
+
+impl Magnitude {
+    /// A nonlinear function's result counts as one term.
+    fn term(value: f64) -> Self {
+        Magnitude { value, size: value.abs() }
+    }
+}
+
+impl PartialEq for Magnitude {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl PartialOrd for Magnitude {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        self.value.partial_cmp(&other.value)
+    }
+}
+
+impl Add for Magnitude {
+    type Output = Self;
+    fn add(self, other: Self) -> Self {
+        Magnitude { value: self.value + other.value, size: self.size + other.size }
+    }
+}
+
+impl Sub for Magnitude {
+    type Output = Self;
+    fn sub(self, other: Self) -> Self {
+        Magnitude { value: self.value - other.value, size: self.size + other.size }
+    }
+}
+
+impl Mul for Magnitude {
+    type Output = Self;
+    fn mul(self, other: Self) -> Self {
+        Magnitude { value: self.value * other.value, size: self.size * other.size }
+    }
+}
+
+impl Div for Magnitude {
+    type Output = Self;
+    fn div(self, other: Self) -> Self {
+        Magnitude { value: self.value / other.value, size: self.size / other.value.abs() }
+    }
+}
+
+impl Neg for Magnitude {
+    type Output = Self;
+    fn neg(self) -> Self {
+        Magnitude { value: -self.value, size: self.size }
+    }
+}
+
+impl AddAssign for Magnitude {
+    fn add_assign(&mut self, other: Self) {
+        *self = *self + other;
+    }
+}
+
+impl Real for Magnitude {
+    const ZERO: Self = Magnitude { value: 0.0, size: 0.0 };
+    fn new(x: f64) -> Self {
+        Magnitude::term(x)
+    }
+    fn value(self) -> f64 {
+        self.value
+    }
+    fn magnitude(self) -> f64 {
+        self.size
+    }
+    fn exp(self) -> Self {
+        Magnitude::term(self.value.exp())
+    }
+    fn ln(self) -> Self {
+        Magnitude::term(self.value.ln())
+    }
+    fn tanh(self) -> Self {
+        Magnitude::term(self.value.tanh())
+    }
+    fn sqrt(self) -> Self {
+        Magnitude::term(self.value.sqrt())
+    }
+}

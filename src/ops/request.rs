@@ -1,0 +1,235 @@
+//! What an operation takes by name: its tensors, its keys, and the check that a request has the right ones.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use crate::{Array, DType, Error, Result};
+
+/// Tensors by name, sorted.
+pub type Arrays = BTreeMap<String, Array>;
+
+/// One input tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Input {
+    /// The name.
+    pub name: &'static str,
+    /// The shape in words, for help texts and errors.
+    pub shape: &'static str,
+    /// The element type; an input of `F32` also takes f16.
+    pub dtype: DType,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether there is a gradient `d_name` for it.
+    pub differentiable: bool,
+}
+
+impl Input {
+    /// A required, differentiable f32 tensor.
+    pub const fn new(name: &'static str, shape: &'static str) -> Self {
+        Input { name, shape, dtype: DType::F32, optional: false, differentiable: true }
+    }
+
+    /// A required tensor of integers: no gradient.
+    pub const fn index(name: &'static str, shape: &'static str) -> Self {
+        Input { name, shape, dtype: DType::I32, optional: false, differentiable: false }
+    }
+
+    /// An optional u8 mask, 1 = keep.
+    pub const fn mask(name: &'static str, shape: &'static str) -> Self {
+        Input { name, shape, dtype: DType::U8, optional: true, differentiable: false }
+    }
+
+    /// The same, optional.
+    pub const fn optional(self) -> Self {
+        Input { optional: true, ..self }
+    }
+}
+
+/// One output tensor.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// The name.
+    pub name: &'static str,
+    /// The shape in words.
+    pub shape: &'static str,
+    /// The element type.
+    pub dtype: DType,
+    /// Whether an upstream gradient `d_name` is taken.
+    pub upstream: bool,
+}
+
+impl Output {
+    /// An f32 output with an upstream gradient.
+    pub const fn new(name: &'static str, shape: &'static str) -> Self {
+        Output { name, shape, dtype: DType::F32, upstream: true }
+    }
+
+    /// The same, through which no gradient flows.
+    pub const fn aside(self) -> Self {
+        Output { upstream: false, ..self }
+    }
+}
+
+/// One `--set` key.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// The name.
+    pub name: &'static str,
+    /// The default, in words where it depends on the tensors.
+    pub default: &'static str,
+    /// What it does and which values it takes.
+    pub about: &'static str,
+}
+
+impl Key {
+    /// A key.
+    pub const fn new(name: &'static str, default: &'static str, about: &'static str) -> Self {
+        Key { name, default, about }
+    }
+}
+
+/// Names, tensors and keys of an operation.
+#[derive(Clone, Copy, Debug)]
+pub struct Spec {
+    /// The name, the same in shaders/, src/ops/, tests/ops/, benches/ops/ and on the command line.
+    pub name: &'static str,
+    /// One line: the formula.
+    pub about: &'static str,
+    /// What `--shape` takes.
+    pub shape: &'static str,
+    /// The inputs, in the order of the API.
+    pub inputs: &'static [Input],
+    /// The outputs.
+    pub outputs: &'static [Output],
+    /// The keys.
+    pub keys: &'static [Key],
+}
+
+/// The `--set` keys of a request, as text, read with a type by the operation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings(BTreeMap<String, String>);
+
+impl Settings {
+    /// From pairs; a later one wins.
+    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
+        Settings(pairs.into_iter().collect())
+    }
+
+    /// The text of a key, if it was set.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// The names of the keys that were set.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// The value of a key; `None` when it was not set or set to `none`.
+    pub fn get<T: FromStr>(&self, op: &'static str, key: &str, expected: &str) -> Result<Option<T>> {
+        match self.text(key) {
+            None | Some("none") => Ok(None),
+            Some(text) => text.trim().parse().map(Some).map_err(|_| wrong(op, key, expected, text)),
+        }
+    }
+
+    /// `true` or `false` (also 1 and 0).
+    pub fn flag(&self, op: &'static str, key: &str, default: bool) -> Result<bool> {
+        match self.text(key) {
+            None => Ok(default),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(text) => Err(wrong(op, key, "true or false", text)),
+        }
+    }
+
+    /// A finite number.
+    pub fn number(&self, op: &'static str, key: &str) -> Result<Option<f32>> {
+        let value: Option<f32> = self.get(op, key, "a finite number")?;
+        match value {
+            Some(x) if !x.is_finite() => Err(wrong(op, key, "a finite number", self.text(key).unwrap_or_default())),
+            other => Ok(other),
+        }
+    }
+
+    /// The storage type: `dtype=f32|f16`.
+    pub fn dtype(&self, op: &'static str) -> Result<DType> {
+        match self.text("dtype") {
+            None | Some("f32") => Ok(DType::F32),
+            Some("f16") => Ok(DType::F16),
+            Some(text) => Err(wrong(op, "dtype", "f32 or f16", text)),
+        }
+    }
+}
+
+fn wrong(op: &'static str, key: &str, expected: &str, got: &str) -> Error {
+    Error::Argument { op, key: key.into(), expected: expected.into(), got: format!("'{got}'") }
+}
+
+/// Tensors and keys that have been checked against an operation's [`Spec`]: every name is known, none is missing, every type fits.
+/// Shapes are checked by the operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Request {
+    /// Inputs by name, and upstream gradients as `d_` + output.
+    pub tensors: Arrays,
+    /// The keys.
+    pub settings: Settings,
+}
+
+impl Request {
+    /// Checks names and types.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] for an unknown or missing tensor, [`Error::Dtype`] for a wrong type, [`Error::Shape`] for one without
+    /// elements, [`Error::Argument`] for an unknown key.
+    pub fn new(spec: &Spec, tensors: Arrays, settings: Settings) -> Result<Self> {
+        let op = spec.name;
+        let upstream = |name: &str| spec.outputs.iter().find(|o| o.upstream && name.strip_prefix("d_") == Some(o.name));
+        for (name, array) in &tensors {
+            let dtype = match (spec.inputs.iter().find(|i| i.name == name), upstream(name)) {
+                (Some(input), _) => input.dtype,
+                (None, Some(output)) => output.dtype,
+                (None, None) => {
+                    return Err(Error::Tensors { op, what: format!("unknown tensor '{name}'"), expected: spec.names() });
+                }
+            };
+            let float = |d| matches!(d, DType::F32 | DType::F16);
+            if array.dtype() != dtype && !(float(dtype) && float(array.dtype())) {
+                return Err(Error::Dtype { op, tensor: name.clone(), expected: dtype.to_string(), got: array.dtype().to_string() });
+            }
+            if array.is_empty() {
+                let expected = "every dimension at least 1".to_string();
+                return Err(Error::Shape { op, tensor: name.clone(), expected, got: crate::array::show_shape(array.shape()) });
+            }
+        }
+        if let Some(missing) = spec.inputs.iter().find(|i| !i.optional && !tensors.contains_key(i.name)) {
+            let what = format!("tensor '{}' {} is missing", missing.name, missing.shape);
+            return Err(Error::Tensors { op, what, expected: spec.names() });
+        }
+        if let Some(key) = settings.names().find(|key| spec.keys.iter().all(|k| k.name != *key)) {
+            let known: Vec<&str> = spec.keys.iter().map(|k| k.name).collect();
+            let expected = if known.is_empty() { "no key".to_string() } else { format!("one of {}", known.join(", ")) };
+            return Err(Error::Argument { op, key: key.into(), expected, got: format!("'{}'", settings.text(key).unwrap_or_default()) });
+        }
+        Ok(Request { tensors, settings })
+    }
+
+    /// A tensor by name, if it was given.
+    pub fn tensor(&self, name: &str) -> Option<&Array> {
+        self.tensors.get(name)
+    }
+
+    /// Whether any upstream gradient was given, so that gradients are wanted.
+    pub fn wants_gradients(&self) -> bool {
+        self.tensors.keys().any(|name| name.starts_with("d_"))
+    }
+}
+
+impl Spec {
+    /// The tensor names that are accepted, for errors.
+    fn names(&self) -> String {
+        let mark = |i: &Input| if i.optional { format!("[{}]", i.name) } else { i.name.to_string() };
+        let upstream = self.outputs.iter().filter(|o| o.upstream).map(|o| format!("[d_{}]", o.name));
+        self.inputs.iter().map(mark).chain(upstream).collect::<Vec<_>>().join(", ")
+    }
+}
