@@ -5,7 +5,9 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+mod broadcast;
 pub mod check;
+mod parallel;
 pub mod philox;
 mod real;
 mod request;
