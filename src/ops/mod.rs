@@ -7,6 +7,8 @@
 
 mod broadcast;
 pub mod check;
+mod host;
+pub mod matmul;
 mod parallel;
 pub mod philox;
 mod real;
@@ -22,7 +24,7 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[];
+pub static REGISTRY: &[&dyn Operation] = &[&matmul::Matmul];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
@@ -115,11 +117,11 @@ pub type References = BTreeMap<String, Values>;
 #[macro_export]
 #[doc(hidden)]
 macro_rules! evaluate {
-    ($run:path, $request:expr, $precision:expr) => {
+    ($($run:ident)::+, $request:expr, $precision:expr) => {
         match $precision {
-            $crate::ops::Precision::Exact => $run::<f64>($request),
-            $crate::ops::Precision::Plain => $run::<f32>($request),
-            $crate::ops::Precision::Magnitude => $run::<$crate::ops::Magnitude>($request),
+            $crate::ops::Precision::Exact => $($run)::+::<f64>($request),
+            $crate::ops::Precision::Plain => $($run)::+::<f32>($request),
+            $crate::ops::Precision::Magnitude => $($run)::+::<$crate::ops::Magnitude>($request),
         }
     };
 }
