@@ -1,7 +1,7 @@
 //! What the operations share on the host: shape checks with their errors, reading a tensor as numbers, drawing one.
 
 use super::philox::Rng;
-use super::{Real, Request};
+use super::{Real, Request, broadcast};
 use crate::array::show_shape;
 use crate::{Array, Error, Result};
 
@@ -49,6 +49,17 @@ pub(crate) fn required<'a>(op: &'static str, request: &'a Request, name: &str) -
 /// The elements in the precision of a reference.
 pub(crate) fn reals<R: Real>(array: &Array) -> Vec<R> {
     array.to_f64().into_iter().map(R::new).collect()
+}
+
+/// Whether each element of a tensor of `shape` is visible under a mask that is read with these strides.
+pub(crate) fn visible(mask: Option<(&Array, &[usize])>, shape: &[usize]) -> Vec<bool> {
+    match mask {
+        None => vec![true; shape.iter().product()],
+        Some((mask, strides)) => {
+            let keep = mask.to_f64();
+            broadcast::offsets(shape, strides).into_iter().map(|offset| keep[offset] != 0.0).collect()
+        }
+    }
 }
 
 /// Standard-normal elements.

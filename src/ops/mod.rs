@@ -13,6 +13,8 @@ mod parallel;
 pub mod philox;
 mod real;
 mod request;
+pub mod softmax;
+pub mod weighted_sum;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +26,7 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[&matmul::Matmul];
+pub static REGISTRY: &[&dyn Operation] = &[&matmul::Matmul, &softmax::Softmax, &weighted_sum::WeightedSum];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
