@@ -8,12 +8,14 @@
 mod broadcast;
 pub mod check;
 mod host;
+pub mod linear;
 pub mod matmul;
 mod parallel;
 pub mod philox;
 mod real;
 mod request;
 pub mod softmax;
+pub mod sum;
 pub mod weighted_sum;
 
 use std::collections::BTreeMap;
@@ -26,7 +28,7 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[&matmul::Matmul, &softmax::Softmax, &weighted_sum::WeightedSum];
+pub static REGISTRY: &[&dyn Operation] = &[&linear::Linear, &matmul::Matmul, &softmax::Softmax, &sum::Sum, &weighted_sum::WeightedSum];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
