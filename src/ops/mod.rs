@@ -8,6 +8,8 @@
 pub mod attention;
 mod broadcast;
 pub mod check;
+mod host;
+pub mod matmul;
 mod parallel;
 pub mod philox;
 mod real;
@@ -23,7 +25,7 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[&attention::Attention];
+pub static REGISTRY: &[&dyn Operation] = &[&attention::Attention, &matmul::Matmul];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
