@@ -6,6 +6,7 @@
 //! call the typed functions instead, for instance [`attention::forward`].
 
 pub mod attention;
+pub mod attention_varlen;
 mod broadcast;
 pub mod check;
 mod host;
@@ -25,7 +26,7 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[&attention::Attention, &matmul::Matmul];
+pub static REGISTRY: &[&dyn Operation] = &[&attention::Attention, &attention_varlen::AttentionVarlen, &matmul::Matmul];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {

@@ -3,7 +3,8 @@
 //! One head of one sequence is a [`Head`]; `attention` slices its tensors into heads and `attention_varlen` gathers its heads from
 //! the packed tokens. Hidden pairs are never looked at, so nothing that they hold can reach a result.
 
-use super::{AttentionOptions, Problem};
+use super::{AttentionOptions, OP, Problem};
+use crate::ops::host::{reals, required};
 use crate::ops::{Real, References, Request, Values, parallel, philox};
 use crate::{Array, DType, Data, Result};
 
@@ -107,7 +108,8 @@ impl<R: Real> Head<'_, R> {
         let (seq_q, seq_k) = (self.q.len() / self.dim, self.k.len() / self.dim);
         let zeros = |wanted: bool, n: usize| vec![R::ZERO; if wanted { n } else { 0 }];
         let backward = self.d_o.is_some();
-        let d_bias = self.bias.as_ref().filter(|_| backward).map_or(0, |bias| 1 + (seq_q - 1) * bias.strides[0] + (seq_k - 1) * bias.strides[1]);
+        let d_bias =
+            self.bias.as_ref().filter(|_| backward).map_or(0, |bias| 1 + (seq_q - 1) * bias.strides[0] + (seq_k - 1) * bias.strides[1]);
         let mut result = HeadResult {
             o: zeros(true, seq_q * self.dim_v),
             lse: vec![R::new(f64::NEG_INFINITY); seq_q],
@@ -258,7 +260,7 @@ pub(crate) fn add<R: Real>(to: &mut [R], from: &[R]) {
 
 /// The elements in the arithmetic of `R`, rounded first to the type in which they are stored.
 pub(crate) fn stored<R: Real>(array: &Array, dtype: DType) -> Vec<R> {
-    array.to_float(dtype).to_f64().into_iter().map(R::new).collect()
+    reals(&array.to_float(dtype))
 }
 
 /// A request's tensors in the arithmetic of `R`.
@@ -274,19 +276,20 @@ struct Tensors<'a, R> {
 }
 
 impl<'a, R: Real> Tensors<'a, R> {
-    fn of(request: &'a Request, dtype: DType) -> Self {
-        let float = |name: &str, dtype| request.tensor(name).map(|array| stored(array, dtype));
-        let bytes = |name: &str| request.tensor(name).and_then(|array| if let Data::U8(data) = array.data() { Some(data.as_slice()) } else { None });
-        Tensors {
-            q: float("q", dtype).unwrap_or_default(),
-            k: float("k", dtype).unwrap_or_default(),
-            v: float("v", dtype).unwrap_or_default(),
-            d_o: float("d_o", dtype),
-            bias: request.tensor("bias").map(|bias| bias.to_f64().into_iter().map(R::new).collect()),
-            alibi_slopes: request.tensor("alibi_slopes").map(|slopes| slopes.to_f64().into_iter().map(R::new).collect()),
+    fn of(request: &'a Request, dtype: DType) -> Result<Self> {
+        let bytes = |name: &str| {
+            request.tensor(name).and_then(|array| if let Data::U8(data) = array.data() { Some(data.as_slice()) } else { None })
+        };
+        Ok(Tensors {
+            q: stored(required(OP, request, "q")?, dtype),
+            k: stored(required(OP, request, "k")?, dtype),
+            v: stored(required(OP, request, "v")?, dtype),
+            d_o: request.tensor("d_o").map(|d_o| stored(d_o, dtype)),
+            bias: request.tensor("bias").map(reals),
+            alibi_slopes: request.tensor("alibi_slopes").map(reals),
             mask: bytes("mask"),
             dropout_keep: bytes("dropout_keep"),
-        }
+        })
     }
 
     /// Head `h` of sequence `b`.
@@ -326,7 +329,7 @@ fn plane<'a, T>(data: &'a [T], strides: &[usize; 4]) -> Plane<'a, T> {
 /// As [`Problem::of`].
 pub fn run<R: Real>(request: &Request) -> Result<References> {
     let problem = Problem::of(request)?;
-    let tensors = Tensors::<R>::of(request, problem.dtype);
+    let tensors = Tensors::<R>::of(request, problem.dtype)?;
     let Problem { batch, heads_q, heads_kv, seq_q, seq_k, dim, dim_v, .. } = problem;
     let heads = parallel::map(batch * heads_q, |bh| tensors.head(&problem, bh / heads_q, bh % heads_q).run());
 

@@ -49,9 +49,10 @@ pub use options::{AttentionOptions, Path};
 pub use problem::{Broadcast, Problem, Shapes};
 
 pub(crate) use options::flops;
-pub(crate) use problem::list;
+pub(crate) use problem::{check_float, check_sizes, list};
 
 use crate::gpu::{AnyVariant, Caps, Gpu};
+use crate::ops::host::normal;
 use crate::ops::{
     Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape, philox,
 };
@@ -121,7 +122,7 @@ impl Operation for Attention {
         cases::CASES.to_vec()
     }
 
-    fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
+    fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let fields = parse_shape(OP, SPEC.shape, shape)?;
         let [batch, heads, seq, dim] = fields.as_slice() else { return Err(wrong_shape(shape)) };
         let (&[batch], Some([heads_q, heads_kv]), Some([seq_q, seq_k]), Some([dim, dim_v])) =
@@ -129,14 +130,13 @@ impl Operation for Attention {
         else {
             return Err(wrong_shape(shape));
         };
+        let (q, k) = ([batch, heads_q, seq_q, dim], [batch, heads_kv, seq_k, dim]);
+        let (v, o) = ([batch, heads_kv, seq_k, dim_v], [batch, heads_q, seq_q, dim_v]);
+        // Sizes that cannot be run are refused before they are drawn.
+        Problem::new(&Shapes::new(&q, &k, &v), &AttentionOptions::from_settings(OP, settings)?)?;
         let mut rng = philox::Rng::new(seed);
-        let mut normal = |shape: [usize; 4]| Array::f32(&shape, rng.normals(shape.iter().product()));
-        Ok(Arrays::from([
-            ("q".to_string(), normal([batch, heads_q, seq_q, dim])),
-            ("k".to_string(), normal([batch, heads_kv, seq_k, dim])),
-            ("v".to_string(), normal([batch, heads_kv, seq_k, dim_v])),
-            ("d_o".to_string(), normal([batch, heads_q, seq_q, dim_v])),
-        ]))
+        let tensors = [("q", q), ("k", k), ("v", v), ("d_o", o)];
+        Ok(tensors.map(|(name, shape)| (name.to_string(), normal(&mut rng, &shape))).into())
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

@@ -1,7 +1,7 @@
 //! The sizes of one call of attention, checked.
 
 use super::{AttentionOptions, OP};
-use crate::array::show_shape;
+use crate::ops::host::{elements, expect_shape, misfit};
 use crate::ops::{Request, broadcast};
 use crate::{Array, DType, Data, Error, Result};
 
@@ -86,52 +86,43 @@ impl Problem {
     /// Checks that shapes, lengths and options fit together.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a tensor that does not fit the others, [`Error::Dtype`] when `dtype` is not a float, and
-    /// [`Error::Argument`] for options or key lengths with values that are not accepted.
+    /// [`Error::Shape`] for a tensor that does not fit the others, [`Error::Limit`] for one of more than 2³¹ elements, [`Error::Dtype`] when
+    /// `dtype` is not a float, and [`Error::Argument`] for options or key lengths with values that are not accepted.
     pub fn new(shapes: &Shapes, options: &AttentionOptions) -> Result<Self> {
         options.check(OP)?;
-        if !matches!(shapes.dtype, DType::F32 | DType::F16) {
-            let (expected, got) = ("f32 or f16".to_string(), shapes.dtype.to_string());
-            return Err(Error::Dtype { op: OP, tensor: "q".into(), expected, got });
-        }
-        let fault = |tensor: &str, expected: String, got: &[usize]| Error::Shape { op: OP, tensor: tensor.into(), expected, got: show_shape(got) };
+        check_float(OP, shapes.dtype)?;
         let &[batch, heads_q, seq_q, dim] = shapes.q else {
-            return Err(fault("q", "[batch, heads_q, seq_q, dim]".into(), shapes.q));
+            return Err(misfit(OP, "q", shapes.q, "[batch, heads_q, seq_q, dim]"));
         };
+        let expected_k = format!("[{batch}, heads_kv, seq_k, {dim}] with heads_kv a divisor of q's {heads_q} heads");
         let &[_, heads_kv, seq_k, _] = shapes.k else {
-            return Err(fault("k", format!("[{batch}, heads_kv, seq_k, {dim}]"), shapes.k));
+            return Err(misfit(OP, "k", shapes.k, expected_k));
         };
-        for (name, shape) in [("q", shapes.q), ("k", shapes.k), ("v", shapes.v)] {
-            if shape.contains(&0) {
-                return Err(fault(name, "every dimension at least 1".into(), shape));
-            }
+        check_sizes(OP, [("q", shapes.q), ("k", shapes.k), ("v", shapes.v)])?;
+        if shapes.k != [batch, heads_kv, seq_k, dim] || !heads_q.is_multiple_of(heads_kv) {
+            return Err(misfit(OP, "k", shapes.k, expected_k));
         }
-        if !heads_q.is_multiple_of(heads_kv) {
-            return Err(fault("k", format!("[{batch}, heads_kv, seq_k, {dim}] with heads_kv a divisor of q's {heads_q} heads"), shapes.k));
-        }
-        if shapes.k != [batch, heads_kv, seq_k, dim] {
-            return Err(fault("k", format!("[{batch}, heads_kv, seq_k, {dim}]"), shapes.k));
-        }
-        let &[_, _, _, dim_v] = shapes.v else {
-            return Err(fault("v", format!("[{batch}, {heads_kv}, {seq_k}, dim_v]"), shapes.v));
+        let dim_v = match *shapes.v {
+            [b, h, l, dim_v] if (b, h, l) == (batch, heads_kv, seq_k) => dim_v,
+            _ => return Err(misfit(OP, "v", shapes.v, format!("[{batch}, {heads_kv}, {seq_k}, dim_v]"))),
         };
-        if shapes.v != [batch, heads_kv, seq_k, dim_v] {
-            return Err(fault("v", format!("[{batch}, {heads_kv}, {seq_k}, dim_v]"), shapes.v));
-        }
         let pairs = [batch, heads_q, seq_q, seq_k];
-        let exactly = |name: &str, shape: Option<&[usize]>, expected: &[usize]| match shape {
-            Some(got) if got != expected => Err(fault(name, show_shape(expected), got)),
-            _ => Ok(()),
-        };
+        let o = [batch, heads_q, seq_q, dim_v];
+        elements(OP, "o", &o)?;
+        if options.weights {
+            elements(OP, "weights", &pairs)?;
+        }
+        let exactly = |name, shape: Option<&[usize]>, expected: &[usize]| shape.map_or(Ok(()), |got| expect_shape(OP, name, got, expected));
         exactly("alibi_slopes", shapes.alibi_slopes, &[heads_q])?;
         exactly("dropout_keep", shapes.dropout_keep, &pairs)?;
-        exactly("d_o", shapes.d_o, &[batch, heads_q, seq_q, dim_v])?;
+        exactly("d_o", shapes.d_o, &o)?;
         if shapes.dropout_keep.is_some() && options.dropout_p == 0.0 {
             let expected = "a number p with 0 < p < 1 beside 'dropout_keep'".to_string();
             return Err(Error::Argument { op: OP, key: "dropout_p".into(), expected, got: "0".into() });
         }
-        let broadcast = |name: &str, shape: Option<&[usize]>| {
-            shape.map(|shape| Broadcast::new(shape, pairs).ok_or_else(|| fault(name, format!("broadcastable to {pairs:?}"), shape))).transpose()
+        let broadcast = |name, shape: Option<&[usize]>| {
+            let fit = |shape| Broadcast::new(shape, pairs).ok_or_else(|| misfit(OP, name, shape, format!("broadcastable to {pairs:?}")));
+            shape.map(fit).transpose()
         };
         Ok(Problem {
             dtype: shapes.dtype,
@@ -196,20 +187,35 @@ impl Broadcast {
     }
 }
 
+/// That q, k and v are of a type with kernels.
+pub(crate) fn check_float(op: &'static str, dtype: DType) -> Result<()> {
+    match dtype {
+        DType::F32 | DType::F16 => Ok(()),
+        other => Err(Error::Dtype { op, tensor: "q".into(), expected: "f32 or f16".into(), got: other.to_string() }),
+    }
+}
+
+/// That no tensor is empty or has more elements than a kernel can count.
+pub(crate) fn check_sizes(op: &'static str, tensors: [(&str, &[usize]); 3]) -> Result<()> {
+    for (name, shape) in tensors {
+        if elements(op, name, shape)? == 0 {
+            return Err(misfit(op, name, shape, "every dimension at least 1"));
+        }
+    }
+    Ok(())
+}
+
 /// The elements of a tensor of indices with one dimension.
 pub(crate) fn list<'a>(op: &'static str, name: &str, expected: &str, array: &'a Array) -> Result<&'a [i32]> {
     match (array.data(), array.shape()) {
         (Data::I32(values), [_]) => Ok(values),
-        (Data::I32(_), shape) => Err(Error::Shape { op, tensor: name.into(), expected: expected.into(), got: show_shape(shape) }),
+        (Data::I32(_), shape) => Err(misfit(op, name, shape, expected)),
         _ => Err(Error::Dtype { op, tensor: name.into(), expected: "i32".into(), got: array.dtype().to_string() }),
     }
 }
 
 fn checked_lengths(lengths: &[i32], batch: usize, seq_k: usize) -> Result<Vec<usize>> {
-    if lengths.len() != batch {
-        let (expected, got) = (format!("[{batch}]"), show_shape(&[lengths.len()]));
-        return Err(Error::Shape { op: OP, tensor: "kv_lengths".into(), expected, got });
-    }
+    expect_shape(OP, "kv_lengths", &[lengths.len()], &[batch])?;
     let checked = |(b, &length): (usize, &i32)| match usize::try_from(length) {
         Ok(length) if length <= seq_k => Ok(length),
         _ => Err(Error::Argument {
@@ -247,7 +253,7 @@ mod tests {
         shapes("'q' has shape [2, 4, 3]; expected [batch, heads_q, seq_q, dim]", |s| s.q = &[2, 4, 3]);
         shapes("'k' has shape [2, 5]", |s| s.k = &[2, 5]);
         shapes("'k' has shape [1, 2, 5, 8]", |s| s.k = &[1, 2, 5, 8]);
-        shapes("'k' has shape [2, 2, 5, 7]; expected [2, heads_kv, seq_k, 8]", |s| s.k = &[2, 2, 5, 7]);
+        shapes("'k' has shape [2, 2, 5, 7]; expected [2, heads_kv, seq_k, 8] with", |s| s.k = &[2, 2, 5, 7]);
         shapes("a divisor of q's 4 heads", |s| s.k = &[2, 3, 5, 8]);
         shapes("'k' has shape [2, 0, 5, 8]; expected every dimension", |s| s.k = &[2, 0, 5, 8]);
         shapes("'v' has shape [2, 4, 5, 6]; expected [2, 2, 5, dim_v]", |s| s.v = &[2, 4, 5, 6]);
