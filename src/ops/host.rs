@@ -3,7 +3,8 @@
 use super::philox::Rng;
 use super::{Real, Request, broadcast};
 use crate::array::show_shape;
-use crate::{Array, Error, Result};
+use crate::gpu::{Gpu, Tensor};
+use crate::{Array, DType, Error, Result};
 
 /// The most elements that a tensor may have: kernels count them in u32, and a sum of two indices must fit as well.
 const MAX_ELEMENTS: u64 = 1 << 31;
@@ -60,6 +61,37 @@ pub(crate) fn visible(mask: Option<(&Array, &[usize])>, shape: &[usize]) -> Vec<
             broadcast::offsets(shape, strides).into_iter().map(|offset| keep[offset] != 0.0).collect()
         }
     }
+}
+
+/// That a tensor on a device is stored as a float.
+pub(crate) fn expect_float(op: &'static str, name: &str, tensor: &Tensor) -> Result<()> {
+    match tensor.dtype() {
+        DType::F32 | DType::F16 => Ok(()),
+        other => Err(Error::Dtype { op, tensor: name.into(), expected: "f32 or f16".into(), got: other.to_string() }),
+    }
+}
+
+/// That a tensor on a device is stored as `dtype`.
+pub(crate) fn expect_dtype(op: &'static str, name: &str, tensor: &Tensor, dtype: DType) -> Result<()> {
+    if tensor.dtype() == dtype {
+        return Ok(());
+    }
+    Err(Error::Dtype { op, tensor: name.into(), expected: dtype.to_string(), got: tensor.dtype().to_string() })
+}
+
+/// Uploads a float tensor of a request, stored as `dtype`; `None` when it was not given.
+pub(crate) fn float_tensor(gpu: &Gpu, request: &Request, name: &str, dtype: DType) -> Result<Option<Tensor>> {
+    request.tensor(name).map(|array| gpu.upload(&array.to_float(dtype))).transpose()
+}
+
+/// Uploads a float tensor of a request as f32, with its values rounded to `dtype`; `None` when it was not given.
+pub(crate) fn rounded_tensor(gpu: &Gpu, request: &Request, name: &str, dtype: DType) -> Result<Option<Tensor>> {
+    request.tensor(name).map(|array| gpu.upload(&array.to_float(dtype).to_float(DType::F32))).transpose()
+}
+
+/// Uploads a tensor of a request as it is; `None` when it was not given.
+pub(crate) fn plain_tensor(gpu: &Gpu, request: &Request, name: &str) -> Result<Option<Tensor>> {
+    request.tensor(name).map(|array| gpu.upload(array)).transpose()
 }
 
 /// Standard-normal elements.

@@ -16,7 +16,9 @@
 
 mod cases;
 mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub use gpu::{Gradients, backward, forward};
 
 use super::host::{elements, expect_shape, expect_upstream, misfit, normal, required};
 use super::philox::Rng;
@@ -48,17 +50,26 @@ pub static SPEC: Spec = Spec {
 };
 
 /// How the operands are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatmulOptions {
     /// a is `[.., K, M]`.
     pub trans_a: bool,
     /// b is `[.., N, K]`.
     pub trans_b: bool,
+    /// How y is stored: f32 or f16. Gradients are f32.
+    pub output: DType,
+}
+
+impl Default for MatmulOptions {
+    fn default() -> Self {
+        MatmulOptions { trans_a: false, trans_b: false, output: DType::F32 }
+    }
 }
 
 impl MatmulOptions {
     fn of(settings: &Settings) -> Result<Self> {
-        Ok(MatmulOptions { trans_a: settings.flag(OP, "trans_a", false)?, trans_b: settings.flag(OP, "trans_b", false)? })
+        let flag = |key| settings.flag(OP, key, false);
+        Ok(MatmulOptions { trans_a: flag("trans_a")?, trans_b: flag("trans_b")?, output: DType::F32 })
     }
 }
 
@@ -109,7 +120,10 @@ impl Problem {
     /// [`Error::Shape`] for shapes that do not fit, [`Error::Argument`] for a transposition of a vector, [`Error::Limit`] for
     /// a result of more than 2³¹ elements.
     pub fn new(a: &[usize], b: &[usize], bias: Option<&[usize]>, options: &MatmulOptions) -> Result<Self> {
-        let MatmulOptions { trans_a, trans_b } = *options;
+        let MatmulOptions { trans_a, trans_b, output } = *options;
+        if !matches!(output, DType::F32 | DType::F16) {
+            return Err(Error::Dtype { op: OP, tensor: "y".into(), expected: "f32 or f16".into(), got: output.to_string() });
+        }
         let (a_batch, [m, k]) = matrix("a", a, trans_a, |k| [1, k])?;
         let (b_batch, [b_k, n]) = matrix("b", b, trans_b, |k| [k, 1])?;
         if b_k != k {
@@ -249,7 +263,7 @@ mod tests {
     use super::*;
 
     fn new(a: &[usize], b: &[usize], trans_a: bool, trans_b: bool) -> Result<Problem> {
-        Problem::new(a, b, None, &MatmulOptions { trans_a, trans_b })
+        Problem::new(a, b, None, &MatmulOptions { trans_a, trans_b, ..Default::default() })
     }
 
     #[test]

@@ -11,7 +11,10 @@
 
 mod cases;
 mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub(crate) use gpu::rows;
+pub use gpu::{backward, forward};
 
 use super::host::{elements, expect_upstream, normal, required};
 use super::philox::Rng;
@@ -124,6 +127,10 @@ impl Operation for Sum {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
+        gpu::tunings()
     }
 
     fn cases(&self) -> Vec<Case> {
