@@ -31,9 +31,12 @@ pub(crate) fn expect_upstream(op: &'static str, request: &Request, output: &str,
 /// The number of elements of a tensor of this shape.
 ///
 /// # Errors
-/// [`Error::Limit`] when it is more than a kernel can count.
+/// [`Error::Shape`] when there are none, [`Error::Limit`] when there are more than a kernel can count.
 pub(crate) fn elements(op: &'static str, tensor: &str, shape: &[usize]) -> Result<usize> {
     let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
+    if count == 0 {
+        return Err(misfit(op, tensor, shape, "every dimension at least 1"));
+    }
     if count > MAX_ELEMENTS {
         let what = format!("the number of elements of '{tensor}' {}", show_shape(shape));
         return Err(Error::Limit { op, what, limit: MAX_ELEMENTS, got: count });
@@ -111,5 +114,6 @@ mod tests {
         assert_eq!(error.to_string(), "sum: 'd_y' has shape [2]; expected [3]");
         assert_eq!(elements("sum", "x", &[1 << 16, 1 << 15]).unwrap(), 1 << 31);
         assert!(matches!(elements("sum", "x", &[usize::MAX, 2]), Err(Error::Limit { .. })));
+        assert!(matches!(elements("sum", "x", &[3, 0]), Err(Error::Shape { .. })));
     }
 }

@@ -153,4 +153,26 @@ mod tests {
         assert!(Problem::new(&[5, 37], &[29, 37], Some(&[1])).is_err());
         assert!(Problem::new(&[], &[29, 37], None).is_err());
     }
+
+    /// y = x weightᵀ + bias is a matmul with its right operand transposed, gradients included.
+    #[test]
+    fn is_a_matmul() {
+        use crate::ops::matmul::Matmul;
+        for case in Linear.cases() {
+            let request = case.request(&Linear, 1).unwrap();
+            let rename = |name: &str| match name {
+                "x" => "a".to_string(),
+                "weight" => "b".to_string(),
+                same => same.to_string(),
+            };
+            let tensors = request.tensors.iter().map(|(name, array)| (rename(name), array.clone())).collect();
+            let settings = Settings::new([("trans_b".to_string(), "true".to_string())]);
+            let theirs = Matmul.reference(&Request::new(Matmul.spec(), tensors, settings).unwrap(), Precision::Exact).unwrap();
+            for (name, ours) in Linear.reference(&request, Precision::Exact).unwrap() {
+                let key = name.strip_prefix("d_").map_or(name.clone(), |name| format!("d_{}", rename(name)));
+                let close = ours.value.iter().zip(&theirs[&key].value).all(|(x, y)| (x - y).abs() <= 1e-12 * (1.0 + y.abs()));
+                assert!(close && ours.shape == theirs[&key].shape, "{} {name}", case.name);
+            }
+        }
+    }
 }
