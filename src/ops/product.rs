@@ -108,6 +108,34 @@ enum Axis {
 type Batches = Dims<4>;
 
 impl Product<'_> {
+    /// Runs the product once for every batch that shares a matrix of y, one after the other, each added to the ones before: the gradient of a
+    /// tensor that was repeated is the sum over its repetitions.
+    pub fn repeated(&self, run: impl Fn(&Product) -> Result<()>) -> Result<()> {
+        let (shared, own): (Vec<usize>, Vec<usize>) =
+            (0..self.batch.len()).partition(|&axis| self.y.batch[axis] == 0 && self.batch[axis] > 1);
+        let pick = |strides: &[usize]| own.iter().map(|&axis| strides[axis]).collect::<Vec<_>>();
+        let extra = self.extra.matrices();
+        let none = vec![0; self.batch.len()];
+        let extra_strides = extra.map_or(none.as_slice(), |e| e.batch);
+        let [sizes, a_batch, b_batch, y_batch, extra_batch] =
+            [self.batch, self.a.batch, self.b.batch, self.y.batch, extra_strides].map(pick);
+        let repetitions =
+            Dims::new(shared.iter().map(|&axis| (self.batch[axis], [self.a.batch[axis], self.b.batch[axis], extra_strides[axis]])));
+        for repetition in 0..repetitions.count() {
+            let [a, b, e] = repetitions.offsets(repetition);
+            run(&Product {
+                batch: &sizes,
+                accumulate: self.accumulate || repetition > 0,
+                a: Matrices { batch: &a_batch, ..self.a.at(a) },
+                b: Matrices { batch: &b_batch, ..self.b.at(b) },
+                extra: self.extra.map(|m| Matrices { batch: &extra_batch, ..m.at(e) }),
+                y: Matrices { batch: &y_batch, ..self.y },
+                ..*self
+            })?;
+        }
+        Ok(())
+    }
+
     /// Records the product with `variant`, whose bindings are a, b, the extra and y.
     ///
     /// # Errors
@@ -256,6 +284,14 @@ impl Product<'_> {
 }
 
 impl<'a> Extra<'a> {
+    fn map<'b>(&'b self, change: impl Fn(Matrices<'a>) -> Matrices<'b>) -> Extra<'b> {
+        match *self {
+            Extra::None => Extra::None,
+            Extra::OfY(e) => Extra::OfY(change(e)),
+            Extra::OfA(e) => Extra::OfA(change(e)),
+        }
+    }
+
     fn matrices(&self) -> Option<&Matrices<'a>> {
         match self {
             Extra::None => None,

@@ -108,45 +108,24 @@ pub fn backward(gpu: &Gpu, a: &Tensor, b: &Tensor, bias: bool, d_y: &Tensor, opt
     let d_b = gpu.empty(DType::F32, b.shape())?;
     let (a, b) = (matrices(a, &problem.a), matrices(b, &problem.b));
     // d_a = d_y bᵀ and d_b = aᵀ d_y
-    let [into_a, into_b] = [matrices(&d_a, &problem.a), matrices(&d_b, &problem.b)];
-    gradient(gpu, &problem.batch, [m, k, n], d_y_matrices, b.transposed(), into_a)?;
-    gradient(gpu, &problem.batch, [k, n, m], a.transposed(), d_y_matrices, into_b)?;
+    let into_a = Product {
+        op: OP,
+        batch: &problem.batch,
+        m,
+        n: k,
+        k: n,
+        scale: 1.0,
+        accumulate: false,
+        a: d_y_matrices,
+        b: b.transposed(),
+        extra: Extra::None,
+        y: matrices(&d_a, &problem.a),
+    };
+    let into_b = Product { m: k, n, k: m, a: a.transposed(), b: d_y_matrices, y: matrices(&d_b, &problem.b), ..into_a };
+    into_a.repeated(|product| run(gpu, product))?;
+    into_b.repeated(|product| run(gpu, product))?;
     let d_bias = if bias { Some(sum::rows(gpu, d_y, n)?) } else { None };
     Ok(Gradients { d_a, d_b, d_bias })
-}
-
-/// y = a b summed over the batches that share a matrix of y, one after the other.
-fn gradient(gpu: &Gpu, batch: &[usize], [m, n, k]: [usize; 3], a: Matrices, b: Matrices, y: Matrices) -> Result<()> {
-    let repeated = |&axis: &usize| y.batch[axis] == 0 && batch[axis] > 1;
-    let (shared, own): (Vec<usize>, Vec<usize>) = (0..batch.len()).partition(repeated);
-    let pick = |strides: &[usize]| own.iter().map(|&axis| strides[axis]).collect::<Vec<_>>();
-    let [sizes, a_batch, b_batch, y_batch] = [batch, a.batch, b.batch, y.batch].map(pick);
-    let repetitions: usize = shared.iter().map(|&axis| batch[axis]).product();
-    for repetition in 0..repetitions {
-        let offset = |strides: &[usize]| {
-            let mut rest = repetition;
-            shared.iter().rev().fold(0, |offset, &axis| {
-                let at = rest % batch[axis];
-                rest /= batch[axis];
-                offset + at * strides[axis]
-            })
-        };
-        let product = Product {
-            op: OP,
-            batch: &sizes,
-            m,
-            n,
-            k,
-            scale: 1.0,
-            accumulate: repetition > 0,
-            a: Matrices { batch: &a_batch, ..a.at(offset(a.batch)) },
-            b: Matrices { batch: &b_batch, ..b.at(offset(b.batch)) },
-            extra: Extra::None,
-            y: Matrices { batch: &y_batch, ..y },
-        };
-        run(gpu, &product)?;
-    }
-    Ok(())
 }
 
 fn check_types(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<()> {

@@ -18,7 +18,9 @@ pub use gpu::{backward, forward};
 
 use super::host::{elements, expect_upstream, normal, required};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape};
+use super::{
+    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
+};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
 

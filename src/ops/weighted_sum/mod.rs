@@ -16,7 +16,9 @@
 
 mod cases;
 mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub use gpu::{Gradients, backward, forward};
 
 use super::host::{elements, expect_upstream, misfit, normal, required};
 use super::philox::Rng;
