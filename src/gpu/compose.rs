@@ -14,6 +14,7 @@ use crate::{Error, Result};
 
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),
     ("product", include_str!("../../shaders/lib/product.wgsl")),
@@ -33,6 +34,10 @@ pub fn compose(kernel: &Kernel, knobs: &Knobs) -> Result<String> {
     let mut composer = Composer { kernel: kernel.name, knobs, text: String::new(), imported: vec![], flags: vec![], declared: vec![] };
     if knobs.uses_f16() {
         composer.text.push_str("enable f16;\n");
+    }
+    // Browsers ask for this line; naga 30, which compiles for everything else, does not know it.
+    if cfg!(target_arch = "wasm32") && knobs.has("SUBGROUPS") {
+        composer.text.push_str("enable subgroups;\n");
     }
     composer.paste(kernel.name, &source)?;
     let declared: BTreeSet<&str> = composer.declared.iter().map(String::as_str).collect();

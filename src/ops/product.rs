@@ -25,7 +25,7 @@ crate::params! {
 /// The fields, for kernel declarations.
 pub(crate) const FIELDS: &[Field] = ProductParams::FIELDS;
 
-/// TILE of shaders/lib/product.wgsl; a test compares them.
+/// TILE of shaders/lib/product.wgsl.
 pub(crate) const TILE: usize = 64;
 
 /// A batch of matrices in a tensor, found through strides. All are in elements.
@@ -317,5 +317,17 @@ impl<'a> Part<'a> {
         let along = |end: usize| self.axes.iter().map(|&(stride, _, range)| stride * (range[end] - end)).sum::<usize>();
         let start = self.matrices.start;
         (start + first + along(0), start + last + along(1) + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TILE;
+    use crate::gpu::LIBRARY;
+
+    #[test]
+    fn the_shader_has_the_same_tile() {
+        let (_, text) = LIBRARY.iter().find(|(stem, _)| *stem == "product").unwrap();
+        assert!(text.lines().any(|line| line == format!("const TILE: u32 = {TILE}u;")));
     }
 }
