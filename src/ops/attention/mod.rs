@@ -44,6 +44,8 @@ pub(crate) mod cpu;
 mod gpu;
 mod options;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use options::{AttentionOptions, Path};
 pub use problem::{Broadcast, Problem, Shapes};

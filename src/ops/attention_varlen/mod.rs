@@ -24,6 +24,8 @@ mod cases;
 mod cpu;
 mod gpu;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use problem::{Problem, Sequence, Shapes};
 
