@@ -1,7 +1,7 @@
 //! What the operations share on the host: shape checks with their errors, reading a tensor as numbers, drawing one.
 
 use super::philox::Rng;
-use super::{Real, Request};
+use super::{Real, Request, broadcast};
 use crate::array::show_shape;
 use crate::{Array, Error, Result};
 
@@ -30,9 +30,12 @@ pub(crate) fn expect_upstream(op: &'static str, request: &Request, output: &str,
 /// The number of elements of a tensor of this shape.
 ///
 /// # Errors
-/// [`Error::Limit`] when it is more than a kernel can count.
+/// [`Error::Shape`] when there are none, [`Error::Limit`] when there are more than a kernel can count.
 pub(crate) fn elements(op: &'static str, tensor: &str, shape: &[usize]) -> Result<usize> {
     let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
+    if count == 0 {
+        return Err(misfit(op, tensor, shape, "every dimension at least 1"));
+    }
     if count > MAX_ELEMENTS {
         let what = format!("the number of elements of '{tensor}' {}", show_shape(shape));
         return Err(Error::Limit { op, what, limit: MAX_ELEMENTS, got: count });
@@ -49,6 +52,17 @@ pub(crate) fn required<'a>(op: &'static str, request: &'a Request, name: &str) -
 /// The elements in the precision of a reference.
 pub(crate) fn reals<R: Real>(array: &Array) -> Vec<R> {
     array.to_f64().into_iter().map(R::new).collect()
+}
+
+/// Whether each element of a tensor of `shape` is visible under a mask that is read with these strides.
+pub(crate) fn visible(mask: Option<(&Array, &[usize])>, shape: &[usize]) -> Vec<bool> {
+    match mask {
+        None => vec![true; shape.iter().product()],
+        Some((mask, strides)) => {
+            let keep = mask.to_f64();
+            broadcast::offsets(shape, strides).into_iter().map(|offset| keep[offset] != 0.0).collect()
+        }
+    }
 }
 
 /// Standard-normal elements.
@@ -68,5 +82,6 @@ mod tests {
         assert_eq!(error.to_string(), "sum: 'd_y' has shape [2]; expected [3]");
         assert_eq!(elements("sum", "x", &[1 << 16, 1 << 15]).unwrap(), 1 << 31);
         assert!(matches!(elements("sum", "x", &[usize::MAX, 2]), Err(Error::Limit { .. })));
+        assert!(matches!(elements("sum", "x", &[3, 0]), Err(Error::Shape { .. })));
     }
 }

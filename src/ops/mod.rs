@@ -10,11 +10,15 @@ pub mod attention_varlen;
 mod broadcast;
 pub mod check;
 mod host;
+pub mod linear;
 pub mod matmul;
 mod parallel;
 pub mod philox;
 mod real;
 mod request;
+pub mod softmax;
+pub mod sum;
+pub mod weighted_sum;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,7 +30,15 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[&attention::Attention, &attention_varlen::AttentionVarlen, &matmul::Matmul];
+pub static REGISTRY: &[&dyn Operation] = &[
+    &attention::Attention,
+    &attention_varlen::AttentionVarlen,
+    &linear::Linear,
+    &matmul::Matmul,
+    &softmax::Softmax,
+    &sum::Sum,
+    &weighted_sum::WeightedSum,
+];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
