@@ -1,4 +1,5 @@
-//! The named cases. Tiles are assumed to have 16, 32 or 64 rows, so that lengths lie around these; 97 and 113 divide by nothing.
+//! The named cases. Tiles are assumed to have 16, 32 or 64 rows, so that lengths lie around these; 97 and 113 divide by
+//! nothing.
 
 use crate::Array;
 use crate::Data;
@@ -95,10 +96,10 @@ pub(super) static CASES: &[Case] = &[
         bias(t, &[2, 1, 1, 26], rng);
         fill(t, "bias", f32::NEG_INFINITY, |n| n % 2 == 0 || n >= 26);
     }),
-    // The large negative number that many programs use in place of −∞: visible, with a probability that rounds to 0.
+    // A large negative number in place of −∞, as BERT's code has it: visible, with a probability that rounds to 0.
     Case::new("bias_sentinel", "2,2,18/26,16", &[]).edit(|t, rng| {
         bias(t, &[18, 26], rng);
-        fill(t, "bias", -1e9, |n| n % 3 == 0);
+        fill(t, "bias", -10_000.0, |n| n % 3 == 0);
     }),
     // ALiBi, with a gradient for the slopes.
     Case::new("alibi", "2,4/2,22/65,16", &[("offset", "20")]).edit(|t, _| alibi(t)),

@@ -95,8 +95,8 @@ fn forward_is_the_definition() {
     }
 }
 
-/// What is planted in hidden places reaches nothing: every case yields numbers, save the lse of a row with nothing visible, whose
-/// output and gradient are 0.
+/// What is planted in hidden places reaches nothing: every case yields numbers, save the lse of a row with nothing visible,
+/// whose output and gradient are 0.
 #[test]
 fn results_are_finite() {
     for case in Attention.cases() {
