@@ -3,6 +3,8 @@
 mod array;
 mod error;
 pub mod gpu;
+#[cfg(feature = "cli")]
+pub mod io;
 pub mod ops;
 
 pub use array::{Array, DType, Data};

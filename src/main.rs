@@ -1,1 +1,3 @@
+//! The `wattn` command.
+
 fn main() {}
