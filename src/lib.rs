@@ -11,5 +11,6 @@ pub use array::{Array, DType, Data};
 #[doc(hidden)]
 pub use bytemuck;
 pub use error::{Error, Result};
+pub use gpu::{Gpu, GpuOptions, Tensor, recommended};
 pub use half::f16;
 pub use wgpu;

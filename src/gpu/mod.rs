@@ -1,15 +1,34 @@
 //! The device layer: it knows wgpu, and it knows no operation.
+//!
+//! A [`Kernel`] is a WGSL file with its bindings and params declared once; a [`Variant`] sets its knobs. [`Gpu::dispatch`]
+//! records one variant on [`Tensor`] views. Everything that the operations of this crate use is public, so that an application's
+//! own WGSL can join a chain (examples/own_kernel.rs).
 
+mod adapter;
+mod compose;
+mod device;
 mod kernel;
+mod pipeline;
+mod pool;
+mod profile;
+mod read;
+mod recorder;
+mod tensor;
 
+#[cfg(not(target_arch = "wasm32"))]
+pub use adapter::adapters;
+pub use adapter::{AdapterReport, Caps, recommended};
+pub use compose::{LIBRARY, compose};
+pub use device::{Counters, Gpu, GpuOptions};
 pub use kernel::{Access, AnyVariant, Binding, Field, Kernel, Knobs, Params, Variant};
+pub use pool::Memory;
+pub use profile::Span;
+pub use recorder::{Bind, Work};
+pub use tensor::{Element, Tensor, View};
 
-/// Stub.
-#[derive(Clone)]
-pub struct Gpu;
-/// Stub.
-#[derive(Clone)]
-pub struct Tensor;
-/// Stub.
-#[derive(Clone)]
-pub struct Caps;
+impl AnyVariant {
+    /// The bind group layout of the variant, for checks without a device.
+    pub fn layout_entries(&self) -> Vec<wgpu::BindGroupLayoutEntry> {
+        pipeline::layout_entries(self.kernel, &self.knobs)
+    }
+}

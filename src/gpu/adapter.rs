@@ -1,0 +1,202 @@
+//! Adapters: listing them, choosing one, and what the chosen one can do.
+
+use crate::{Error, Result};
+
+/// Storage buffers a stage that every kernel may count on: WebGPU's default.
+pub(super) const STORAGE_BUFFERS: u32 = 8;
+
+/// What a device can do, as far as a choice of kernels depends on it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caps {
+    /// f16 in storage and arithmetic (`SHADER_F16`).
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// The smallest subgroup that a pipeline may run with.
+    pub subgroup_min: u32,
+    /// The largest.
+    pub subgroup_max: u32,
+    /// Timestamps at the ends of a pass.
+    pub timestamps: bool,
+    /// Bytes that one storage binding may span.
+    pub max_binding: u64,
+    /// Bytes of the largest buffer.
+    pub max_buffer: u64,
+    /// Bytes of workgroup memory.
+    pub max_workgroup_bytes: u32,
+    /// Invocations of a workgroup.
+    pub max_invocations: u32,
+    /// Workgroups in each dimension of a dispatch.
+    pub max_workgroups: u32,
+    /// Alignment of a storage binding's start, in bytes.
+    pub storage_alignment: u32,
+    /// Matrix units: the shapes and types of cooperative matrices, `8x8x8 F16 into F32`.
+    pub matrix_units: Vec<String>,
+    /// A driver that runs on the CPU.
+    pub software: bool,
+    /// The kind of device, which says how much work one submission may hold.
+    pub kind: wgpu::DeviceType,
+}
+
+impl Caps {
+    pub(super) fn of(
+        info: &wgpu::AdapterInfo,
+        features: wgpu::Features,
+        limits: &wgpu::Limits,
+        matrices: Vec<wgpu::wgt::CooperativeMatrixProperties>,
+    ) -> Self {
+        let shape = |m: wgpu::wgt::CooperativeMatrixProperties| {
+            format!("{}x{}x{} {:?} into {:?}", m.m_size, m.n_size, m.k_size, m.ab_type, m.cr_type)
+        };
+        Caps {
+            f16: features.contains(wgpu::Features::SHADER_F16),
+            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroup_min: info.subgroup_min_size,
+            subgroup_max: info.subgroup_max_size,
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            // A binding's size is a whole number of 32-bit words, and element indices inside it are u32.
+            max_binding: limits.max_storage_buffer_binding_size.min(1 << 31) & !3,
+            max_buffer: limits.max_buffer_size,
+            max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
+            max_invocations: limits.max_compute_invocations_per_workgroup,
+            max_workgroups: limits.max_compute_workgroups_per_dimension,
+            storage_alignment: limits.min_storage_buffer_offset_alignment,
+            matrix_units: matrices.into_iter().map(shape).collect(),
+            software: info.device_type == wgpu::DeviceType::Cpu,
+            kind: info.device_type,
+        }
+    }
+
+    /// A device with everything that some device has, for listing every variant without one.
+    pub fn everything() -> Self {
+        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Noop);
+        Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), vec![])
+    }
+
+    /// A share of a second's work on a slow device of this kind; the longest watchdogs allow 2 s, and drivers that
+    /// present a desktop stutter long before.
+    pub(super) fn flops_per_submission(&self) -> f64 {
+        match self.kind {
+            wgpu::DeviceType::Cpu => 2e9,
+            wgpu::DeviceType::DiscreteGpu => 2e11,
+            _ => 2e10,
+        }
+    }
+}
+
+/// The features and limits that wattn makes use of, as far as the adapter has them: what an application should
+/// create its device with. It runs with WebGPU's defaults and no feature as well, only slower and without f16.
+pub fn recommended(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
+    let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
+    (adapter.features() & wanted, adapter.limits())
+}
+
+/// One adapter of this machine.
+#[derive(Clone, Debug)]
+pub struct AdapterReport {
+    /// Its place in the list, which `--device` takes.
+    pub index: usize,
+    /// Its name.
+    pub name: String,
+    /// Discrete, integrated, virtual or software.
+    pub kind: String,
+    /// Vulkan, Metal, DX12 or the browser.
+    pub backend: String,
+    /// The driver.
+    pub driver: String,
+    /// Its version, in the driver's own words.
+    pub driver_info: String,
+    /// Why wattn cannot use it, if so.
+    pub unusable: Option<String>,
+    /// What a device on it could do.
+    pub caps: Caps,
+}
+
+/// The adapters of this machine, the best first.
+#[cfg(not(target_arch = "wasm32"))]
+pub fn adapters() -> Vec<AdapterReport> {
+    let report = |(index, adapter): (usize, &wgpu::Adapter)| {
+        let info = adapter.get_info();
+        let (features, limits) = recommended(adapter);
+        AdapterReport {
+            index,
+            kind: kind(info.device_type).to_string(),
+            backend: info.backend.to_string(),
+            unusable: unusable(adapter),
+            caps: Caps::of(&info, features, &limits, adapter.cooperative_matrix_properties()),
+            name: info.name,
+            driver: info.driver,
+            driver_info: info.driver_info,
+        }
+    };
+    pollster::block_on(list()).iter().enumerate().map(report).collect()
+}
+
+fn kind(device_type: wgpu::DeviceType) -> &'static str {
+    match device_type {
+        wgpu::DeviceType::DiscreteGpu => "discrete",
+        wgpu::DeviceType::IntegratedGpu => "integrated",
+        wgpu::DeviceType::VirtualGpu => "virtual",
+        wgpu::DeviceType::Cpu => "software",
+        wgpu::DeviceType::Other => "other",
+    }
+}
+
+/// All adapters: GPUs before software, and in the order of the drivers otherwise.
+async fn list() -> Vec<wgpu::Adapter> {
+    let descriptor = wgpu::InstanceDescriptor {
+        backends: wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12 | wgpu::Backends::BROWSER_WEBGPU,
+        // Validation layers and debug labels are for people who debug wgpu.
+        flags: wgpu::InstanceFlags::empty(),
+        ..wgpu::InstanceDescriptor::new_without_display_handle()
+    };
+    let instance = wgpu::Instance::new(descriptor);
+    let mut adapters = instance.enumerate_adapters(wgpu::Backends::all()).await;
+    adapters.sort_by_key(|adapter| match adapter.get_info().device_type {
+        wgpu::DeviceType::DiscreteGpu => 0,
+        wgpu::DeviceType::IntegratedGpu => 1,
+        wgpu::DeviceType::VirtualGpu => 2,
+        wgpu::DeviceType::Other => 3,
+        wgpu::DeviceType::Cpu => 4,
+    });
+    adapters
+}
+
+fn unusable(adapter: &wgpu::Adapter) -> Option<String> {
+    let flags = adapter.get_downlevel_capabilities().flags;
+    let buffers = adapter.limits().max_storage_buffers_per_shader_stage;
+    if !flags.contains(wgpu::DownlevelFlags::COMPUTE_SHADERS) {
+        Some("it has no compute shaders".into())
+    } else if buffers < STORAGE_BUFFERS {
+        Some(format!("it binds {buffers} storage buffers a stage, {STORAGE_BUFFERS} are needed"))
+    } else {
+        None
+    }
+}
+
+/// The adapter that `wanted` names: `auto`, an index, or part of a name.
+pub(super) async fn pick(wanted: &str) -> Result<wgpu::Adapter> {
+    let adapters = list().await;
+    let describe = |(index, adapter): (usize, &wgpu::Adapter)| {
+        let reason = unusable(adapter).map_or(String::new(), |why| format!(", passed over: {why}"));
+        format!("{index} {}{reason}", adapter.get_info().name)
+    };
+    let found: Vec<String> = adapters.iter().enumerate().map(describe).collect();
+    let found = if found.is_empty() { "none".to_string() } else { found.join("; ") };
+    let fits = |(index, adapter): (usize, &wgpu::Adapter)| match wanted.parse::<usize>() {
+        Ok(number) => index == number,
+        Err(_) => wanted == "auto" || adapter.get_info().name.to_lowercase().contains(&wanted.to_lowercase()),
+    };
+    let chosen = adapters.iter().enumerate().position(|at| fits(at) && unusable(at.1).is_none());
+    match chosen {
+        Some(index) => Ok(adapters.into_iter().nth(index).unwrap_or_else(|| unreachable!("position is inside"))),
+        // A name or number that is not there is the user's mistake; a machine without adapters is not.
+        None if wanted != "auto" => Err(Error::Argument {
+            op: "device",
+            key: "device".into(),
+            expected: format!("auto, cpu, or one of: {found}"),
+            got: format!("'{wanted}'"),
+        }),
+        None => Err(Error::NoAdapter { wanted: wanted.to_string(), found }),
+    }
+}

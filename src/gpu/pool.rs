@@ -1,0 +1,192 @@
+//! Device memory: buffers that are returned on drop and used again in queue order, and the counters of what is in use.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::{Error, Result};
+
+/// What a device's memory is used for, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Held by live tensors and by work that is being recorded.
+    pub in_use: u64,
+    /// The largest `in_use` since the start or [`Gpu::reset_peak`](crate::Gpu::reset_peak).
+    pub peak: u64,
+    /// Kept for reuse.
+    pub pooled: u64,
+    /// Buffers created so far: a repeated operation creates none.
+    pub buffers_created: u64,
+}
+
+/// What a buffer is made for. Each kind has its own free list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Kind {
+    /// Tensors and scratch.
+    Storage,
+    /// Kernel parameters.
+    Uniform,
+    /// Read back by the host.
+    Staging,
+}
+
+impl Kind {
+    fn usage(self) -> wgpu::BufferUsages {
+        use wgpu::BufferUsages as U;
+        match self {
+            Kind::Storage => U::STORAGE | U::COPY_SRC | U::COPY_DST,
+            Kind::Uniform => U::UNIFORM | U::COPY_DST,
+            Kind::Staging => U::MAP_READ | U::COPY_DST,
+        }
+    }
+}
+
+/// A buffer of the pool, or one that belongs to the user; the former goes back to the pool on drop.
+#[derive(Debug)]
+pub(super) struct Buffer {
+    pub raw: wgpu::Buffer,
+    home: Option<(Arc<Pool>, Kind)>,
+}
+
+impl Buffer {
+    /// A buffer that the user owns: never pooled, never counted.
+    pub fn foreign(raw: wgpu::Buffer) -> Arc<Self> {
+        Arc::new(Buffer { raw, home: None })
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if let Some((pool, kind)) = self.home.take() {
+            pool.release(self.raw.clone(), kind);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Free {
+    buffer: wgpu::Buffer,
+    /// The submission that was open when the buffer was returned: work recorded there may still use it.
+    batch: u64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    free: HashMap<(Kind, u64), Vec<Free>>,
+    memory: Memory,
+    batch: u64,
+}
+
+/// The buffers of one device.
+#[derive(Debug)]
+pub(super) struct Pool {
+    state: Mutex<State>,
+    max_bytes: Option<u64>,
+}
+
+impl Pool {
+    pub fn new(max_bytes: Option<u64>) -> Arc<Self> {
+        Arc::new(Pool { state: Mutex::default(), max_bytes })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every update below leaves the state whole, so a panic elsewhere while it was held does not matter.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn memory(&self) -> Memory {
+        self.lock().memory
+    }
+
+    pub fn reset_peak(&self) {
+        let mut state = self.lock();
+        state.memory.peak = state.memory.in_use;
+    }
+
+    /// The open submission was handed to the queue: what was returned before may be written by the host.
+    pub fn next_batch(&self) {
+        self.lock().batch += 1;
+    }
+
+    /// Gives the kept buffers back to the driver.
+    pub fn trim(&self) {
+        let mut state = self.lock();
+        state.free.clear();
+        state.memory.pooled = 0;
+    }
+
+    /// A buffer of at least `bytes`. One that the host will write (`upload`) is not used by work that is recorded but not submitted:
+    /// the queue would write it before that work runs.
+    pub fn take(
+        self: &Arc<Self>,
+        bytes: u64,
+        kind: Kind,
+        upload: bool,
+        create: impl Fn(&wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer>,
+    ) -> Result<Arc<Buffer>> {
+        let size = size_class(bytes);
+        let mut state = self.lock();
+        let batch = state.batch;
+        let list = state.free.entry((kind, size)).or_default();
+        let found = list.iter().rposition(|free| !upload || free.batch < batch).map(|at| list.swap_remove(at).buffer);
+        let raw = match found {
+            Some(buffer) => {
+                state.memory.pooled -= size;
+                buffer
+            }
+            None => {
+                let in_use = state.memory.in_use;
+                let full = || Error::OutOfMemory { wanted: size, in_use, limit: self.max_bytes };
+                let room = |state: &State| self.max_bytes.is_none_or(|max| state.memory.in_use + state.memory.pooled + size <= max);
+                if !room(&state) {
+                    state.free.clear();
+                    state.memory.pooled = 0;
+                    if !room(&state) {
+                        return Err(full());
+                    }
+                }
+                let descriptor = wgpu::BufferDescriptor { label: None, size, usage: kind.usage(), mapped_at_creation: false };
+                let buffer = match create(&descriptor) {
+                    Err(Error::OutOfMemory { .. }) if state.memory.pooled > 0 => {
+                        state.free.clear();
+                        state.memory.pooled = 0;
+                        create(&descriptor)
+                    }
+                    other => other,
+                };
+                state.memory.buffers_created += 1;
+                buffer.map_err(|e| if matches!(e, Error::OutOfMemory { .. }) { full() } else { e })?
+            }
+        };
+        state.memory.in_use += size;
+        state.memory.peak = state.memory.peak.max(state.memory.in_use);
+        Ok(Arc::new(Buffer { raw, home: Some((self.clone(), kind)) }))
+    }
+
+    fn release(&self, buffer: wgpu::Buffer, kind: Kind) {
+        let mut state = self.lock();
+        let (size, batch) = (buffer.size(), state.batch);
+        state.memory.in_use -= size;
+        state.memory.pooled += size;
+        state.free.entry((kind, size)).or_default().push(Free { buffer, batch });
+    }
+}
+
+/// Sizes are rounded up so that similar ones share buffers: to an eighth of the power of two below, in steps of 256 bytes at least and
+/// 64 KiB at most, which keeps the waste of large tensors under a thousandth.
+fn size_class(bytes: u64) -> u64 {
+    let step = (bytes.max(1).next_power_of_two() / 16).clamp(256, 64 << 10);
+    bytes.max(1).next_multiple_of(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size_class;
+
+    #[test]
+    fn size_classes_hold_what_is_asked_and_waste_little() {
+        for bytes in [0, 1, 255, 256, 257, 1000, 4097, 1 << 20, (1 << 20) + 1, (100 << 20) + 7] {
+            let size = size_class(bytes);
+            assert!(size >= bytes && size % 256 == 0 && size <= (bytes + bytes / 8).max(256).next_multiple_of(256), "{bytes} -> {size}");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Times kernels on the device: while a profile is taken every dispatch is a pass of its own between two timestamps.
+
+use super::device::{Gpu, Shared};
+use super::kernel::Knobs;
+use super::recorder::{SLOTS, Work};
+use crate::{Error, Result};
+
+/// One dispatch of a profile.
+#[derive(Clone, Debug)]
+pub struct Span {
+    /// The kernel.
+    pub kernel: &'static str,
+    /// Its variant.
+    pub variant: String,
+    /// Time on the device; `None` when it has no timestamps.
+    pub seconds: Option<f64>,
+    /// Floating-point operations.
+    pub flops: f64,
+    /// Bytes read and written.
+    pub bytes: f64,
+}
+
+/// Two timestamps for each dispatch of one submission.
+struct Timestamps {
+    queries: wgpu::QuerySet,
+    resolved: wgpu::Buffer,
+    staging: wgpu::Buffer,
+}
+
+/// The profile that is being taken.
+pub(super) struct Profile {
+    timestamps: Option<Timestamps>,
+    spans: Vec<Span>,
+    /// Spans whose times have been read.
+    timed: usize,
+}
+
+/// Bytes of one timestamp.
+const TICK: u64 = 8;
+
+impl Profile {
+    fn new(shared: &Shared) -> Result<Self> {
+        let device = &shared.device;
+        let count = 2 * SLOTS as u32;
+        let buffer = |usage| {
+            device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("timestamps"),
+                size: u64::from(count) * TICK,
+                usage,
+                mapped_at_creation: false,
+            })
+        };
+        let make = || Timestamps {
+            queries: device.create_query_set(&wgpu::QuerySetDescriptor {
+                label: Some("timestamps"),
+                ty: wgpu::QueryType::Timestamp,
+                count,
+            }),
+            resolved: buffer(wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC),
+            staging: buffer(wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST),
+        };
+        let timestamps = if shared.caps.timestamps { Some(shared.scoped(make)?) } else { None };
+        Ok(Profile { timestamps, spans: vec![], timed: 0 })
+    }
+
+    /// The dispatches since the last submission.
+    fn pending(&self) -> u32 {
+        (self.spans.len() - self.timed) as u32
+    }
+
+    /// The timestamps of the next pass.
+    pub fn timestamps(&self) -> Option<wgpu::ComputePassTimestampWrites<'_>> {
+        let at = 2 * self.pending();
+        self.timestamps.as_ref().map(|t| wgpu::ComputePassTimestampWrites {
+            query_set: &t.queries,
+            beginning_of_pass_write_index: Some(at),
+            end_of_pass_write_index: Some(at + 1),
+        })
+    }
+
+    /// Notes a dispatch; true when there is no room for another before a submission.
+    pub fn record(&mut self, kernel: &'static str, knobs: &Knobs, work: Work) -> bool {
+        self.spans.push(Span { kernel, variant: knobs.to_string(), seconds: None, flops: work.flops, bytes: work.bytes });
+        self.pending() as usize == SLOTS
+    }
+
+    /// Records the copy of the timestamps to where the host can read them.
+    pub fn resolve(&mut self, encoder: &mut wgpu::CommandEncoder) {
+        let count = 2 * self.pending();
+        if let Some(t) = &self.timestamps
+            && count > 0
+        {
+            encoder.resolve_query_set(&t.queries, 0..count, &t.resolved, 0);
+            encoder.copy_buffer_to_buffer(&t.resolved, 0, &t.staging, 0, u64::from(count) * TICK);
+        }
+    }
+
+    /// Waits for the submission and reads its timestamps.
+    pub fn collect(&mut self, shared: &Shared) -> Result<()> {
+        let pending = self.pending();
+        let first = std::mem::replace(&mut self.timed, self.spans.len());
+        let Some(t) = &self.timestamps else { return Ok(()) };
+        if pending == 0 {
+            return Ok(());
+        }
+        let range = 0..u64::from(2 * pending) * TICK;
+        t.staging.map_async(wgpu::MapMode::Read, range.clone(), |_| {});
+        shared.wait(None)?;
+        let bytes = t.staging.get_mapped_range(range).map_err(|e| Error::Device { message: e.to_string() })?;
+        let ticks: Vec<u64> = bytes.chunks_exact(8).map(bytemuck::pod_read_unaligned).collect();
+        drop(bytes);
+        t.staging.unmap();
+        let period = f64::from(shared.queue.get_timestamp_period()) * 1e-9;
+        for (span, tick) in self.spans[first..].iter_mut().zip(ticks.chunks_exact(2)) {
+            span.seconds = Some(tick[1].saturating_sub(tick[0]) as f64 * period);
+        }
+        Ok(())
+    }
+}
+
+impl Gpu {
+    /// Runs `operations` and returns, beside its result, every dispatch with its time on the device.
+    ///
+    /// # Errors
+    /// Those of `operations`, and those of [`Gpu::flush`].
+    pub fn profile<T>(&self, operations: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Span>)> {
+        self.flush()?;
+        let profile = Profile::new(&self.shared)?;
+        self.recorder().profile = Some(profile);
+        let result = operations().and_then(|value| self.flush().map(|()| value));
+        let spans = self.recorder().profile.take().map(|p| p.spans).unwrap_or_default();
+        result.map(|value| (value, spans))
+    }
+}

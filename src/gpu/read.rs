@@ -1,0 +1,123 @@
+//! Reading device memory back.
+
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+use super::device::Shared;
+use super::pool::{Buffer, Kind};
+use crate::{Error, Result};
+
+/// Bytes read through one staging buffer; a larger tensor is read in several pieces.
+const PIECE: u64 = 64 << 20;
+
+/// Set by the callback of a mapping, awaited by the reader.
+#[derive(Default)]
+struct Signal {
+    state: Mutex<(Option<Result<(), wgpu::BufferAsyncError>>, Option<Waker>)>,
+}
+
+impl Signal {
+    fn set(&self, outcome: Result<(), wgpu::BufferAsyncError>) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.0 = Some(outcome);
+        if let Some(waker) = state.1.take() {
+            waker.wake();
+        }
+    }
+
+    fn get(&self) -> Option<Result<(), wgpu::BufferAsyncError>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    async fn wait(&self) -> Result<(), wgpu::BufferAsyncError> {
+        poll_fn(|context| {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            match state.0.take() {
+                Some(outcome) => Poll::Ready(outcome),
+                None => {
+                    state.1 = Some(context.waker().clone());
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+}
+
+struct Piece {
+    staging: Arc<Buffer>,
+    bytes: u64,
+    signal: Arc<Signal>,
+}
+
+/// A read that is under way.
+pub(super) struct Download {
+    shared: Arc<Shared>,
+    pieces: Vec<Piece>,
+    submission: wgpu::SubmissionIndex,
+}
+
+impl Download {
+    /// Submits what was recorded, then a copy of the range to memory that the host can map.
+    pub fn start(shared: &Arc<Shared>, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Self> {
+        shared.flush()?;
+        let mut pieces = vec![];
+        let mut encoder = shared.device.create_command_encoder(&Default::default());
+        for start in (0..bytes).step_by(PIECE as usize) {
+            let bytes = PIECE.min(bytes - start);
+            let staging = shared.take(bytes, Kind::Staging, true)?;
+            shared.scoped(|| encoder.copy_buffer_to_buffer(buffer, offset + start, &staging.raw, 0, bytes))?;
+            pieces.push(Piece { staging, bytes, signal: Arc::default() });
+        }
+        let submission = shared.scoped(|| shared.queue.submit([encoder.finish()]))?;
+        shared.pool.next_batch();
+        shared.count_submission();
+        for piece in &pieces {
+            let signal = piece.signal.clone();
+            piece.staging.raw.map_async(wgpu::MapMode::Read, 0..piece.bytes, move |outcome| signal.set(outcome));
+        }
+        Ok(Download { shared: shared.clone(), pieces, submission })
+    }
+
+    /// Waits without blocking the executor: outside the browser a thread of its own waits for the device.
+    pub async fn finish(self) -> Result<Vec<u8>> {
+        #[cfg(not(target_arch = "wasm32"))]
+        {
+            let (shared, submission) = (self.shared.clone(), self.submission.clone());
+            let waiting: Vec<Arc<Signal>> = self.pieces.iter().map(|piece| piece.signal.clone()).collect();
+            std::thread::spawn(move || {
+                // The error of a wait that fails is found again, with its reason, when the bytes are collected.
+                let _ = shared.wait(Some(submission));
+                waiting.iter().filter(|signal| signal.get().is_none()).for_each(|signal| signal.set(Err(wgpu::BufferAsyncError)));
+            });
+        }
+        for piece in &self.pieces {
+            let outcome = piece.signal.wait().await;
+            piece.signal.set(outcome);
+        }
+        self.collect()
+    }
+
+    /// Waits.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn finish_blocking(self) -> Result<Vec<u8>> {
+        self.shared.wait(Some(self.submission.clone()))?;
+        self.collect()
+    }
+
+    fn collect(self) -> Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(self.pieces.iter().map(|piece| piece.bytes as usize).sum());
+        for piece in &self.pieces {
+            if piece.signal.get() != Some(Ok(())) {
+                self.shared.wait(Some(self.submission.clone()))?;
+                return Err(Error::DeviceLost { message: "a buffer could not be mapped for reading".into() });
+            }
+            let mapped = piece.staging.raw.get_mapped_range(0..piece.bytes).map_err(|e| Error::Device { message: e.to_string() })?;
+            out.extend_from_slice(&mapped);
+            drop(mapped);
+            piece.staging.raw.unmap();
+        }
+        Ok(out)
+    }
+}
