@@ -5,10 +5,18 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+mod broadcast;
 pub mod check;
+mod host;
+pub mod linear;
+pub mod matmul;
+mod parallel;
 pub mod philox;
 mod real;
 mod request;
+pub mod softmax;
+pub mod sum;
+pub mod weighted_sum;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +28,7 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[];
+pub static REGISTRY: &[&dyn Operation] = &[&linear::Linear, &matmul::Matmul, &softmax::Softmax, &sum::Sum, &weighted_sum::WeightedSum];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {
@@ -113,11 +121,11 @@ pub type References = BTreeMap<String, Values>;
 #[macro_export]
 #[doc(hidden)]
 macro_rules! evaluate {
-    ($run:path, $request:expr, $precision:expr) => {
+    ($($run:ident)::+, $request:expr, $precision:expr) => {
         match $precision {
-            $crate::ops::Precision::Exact => $run::<f64>($request),
-            $crate::ops::Precision::Plain => $run::<f32>($request),
-            $crate::ops::Precision::Magnitude => $run::<$crate::ops::Magnitude>($request),
+            $crate::ops::Precision::Exact => $($run)::+::<f64>($request),
+            $crate::ops::Precision::Plain => $($run)::+::<f32>($request),
+            $crate::ops::Precision::Magnitude => $($run)::+::<$crate::ops::Magnitude>($request),
         }
     };
 }

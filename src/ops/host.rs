@@ -1,0 +1,83 @@
+//! What the operations share on the host: shape checks with their errors, reading a tensor as numbers, drawing one.
+
+use super::philox::Rng;
+use super::{Real, Request, broadcast};
+use crate::array::show_shape;
+use crate::{Array, Error, Result};
+
+/// The most elements that a tensor may have: kernels count them in u32, and a sum of two indices must fit as well.
+const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// The error for a tensor whose shape does not fit.
+pub(crate) fn misfit(op: &'static str, tensor: &str, got: &[usize], expected: impl Into<String>) -> Error {
+    Error::Shape { op, tensor: tensor.into(), expected: expected.into(), got: show_shape(got) }
+}
+
+/// Checks a shape that is known in full. For a scalar both `[]` and `[1]` are accepted, since some file formats have no `[]`.
+pub(crate) fn expect_shape(op: &'static str, tensor: &str, got: &[usize], expected: &[usize]) -> Result<()> {
+    if got == expected || (expected.is_empty() && got == [1]) {
+        return Ok(());
+    }
+    Err(misfit(op, tensor, got, show_shape(expected)))
+}
+
+/// Checks the upstream gradient of an output, if there is one.
+pub(crate) fn expect_upstream(op: &'static str, request: &Request, output: &str, shape: &[usize]) -> Result<()> {
+    let name = format!("d_{output}");
+    request.tensor(&name).map_or(Ok(()), |upstream| expect_shape(op, &name, upstream.shape(), shape))
+}
+
+/// The number of elements of a tensor of this shape.
+///
+/// # Errors
+/// [`Error::Limit`] when it is more than a kernel can count.
+pub(crate) fn elements(op: &'static str, tensor: &str, shape: &[usize]) -> Result<usize> {
+    let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
+    if count > MAX_ELEMENTS {
+        let what = format!("the number of elements of '{tensor}' {}", show_shape(shape));
+        return Err(Error::Limit { op, what, limit: MAX_ELEMENTS, got: count });
+    }
+    Ok(count as usize)
+}
+
+/// A tensor that the operation cannot do without.
+pub(crate) fn required<'a>(op: &'static str, request: &'a Request, name: &str) -> Result<&'a Array> {
+    let missing = || Error::Tensors { op, what: format!("tensor '{name}' is missing"), expected: name.to_string() };
+    request.tensor(name).ok_or_else(missing)
+}
+
+/// The elements in the precision of a reference.
+pub(crate) fn reals<R: Real>(array: &Array) -> Vec<R> {
+    array.to_f64().into_iter().map(R::new).collect()
+}
+
+/// Whether each element of a tensor of `shape` is visible under a mask that is read with these strides.
+pub(crate) fn visible(mask: Option<(&Array, &[usize])>, shape: &[usize]) -> Vec<bool> {
+    match mask {
+        None => vec![true; shape.iter().product()],
+        Some((mask, strides)) => {
+            let keep = mask.to_f64();
+            broadcast::offsets(shape, strides).into_iter().map(|offset| keep[offset] != 0.0).collect()
+        }
+    }
+}
+
+/// Standard-normal elements.
+pub(crate) fn normal(rng: &mut Rng, shape: &[usize]) -> Array {
+    Array::f32(shape, rng.normals(shape.iter().product()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        assert!(expect_shape("sum", "d_y", &[1], &[]).is_ok());
+        assert!(expect_shape("sum", "d_y", &[1], &[1, 1]).is_err());
+        let error = expect_shape("sum", "d_y", &[2], &[3]).unwrap_err();
+        assert_eq!(error.to_string(), "sum: 'd_y' has shape [2]; expected [3]");
+        assert_eq!(elements("sum", "x", &[1 << 16, 1 << 15]).unwrap(), 1 << 31);
+        assert!(matches!(elements("sum", "x", &[usize::MAX, 2]), Err(Error::Limit { .. })));
+    }
+}

@@ -1,0 +1,195 @@
+//! The sum of values under weights, with hidden pairs left out, forward and backward: the second half of attention.
+//!
+//! ```text
+//! o[i,d]         = sum_j weights[i,j] v[j,d]           over the visible (i, j)
+//! d_weights[i,j] = sum_d d_o[i,d] v[j,d]               0 where (i, j) is hidden
+//! d_v[j,d]       = sum_i weights[i,j] d_o[i,d]         over the visible (i, j)
+//! ```
+//!
+//! for every index of the batch dimensions, which broadcast as in numpy; the gradient of an operand that was repeated is
+//! summed over its repetitions. A hidden pair contributes nothing: neither its weight nor its value is used, NaN included.
+//! A query with nothing visible gets o = 0.
+//!
+//! Without a mask this is [`matmul`](super::matmul), which is the faster of the two.
+//!
+//! Source: Bahdanau, Cho & Bengio 2014, arXiv:1409.0473, equation 5 (the context vector).
+
+mod cases;
+mod cpu;
+mod gpu;
+
+use super::host::{elements, expect_upstream, misfit, normal, required};
+use super::philox::Rng;
+use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{broadcast, parse_shape};
+use crate::array::show_shape;
+use crate::gpu::{AnyVariant, Caps, Gpu};
+use crate::{DType, Error, Result};
+
+const OP: &str = "weighted_sum";
+const SHAPE: &str = "[B or Bweights/Bv,]…Lq,Lk,Dv, for instance 2/1,33,17,65: weights [2,33,17], v [1,17,65]";
+
+/// Names, tensors and keys.
+pub static SPEC: Spec = Spec {
+    name: OP,
+    about: "o = weights v, with hidden pairs left out",
+    shape: SHAPE,
+    inputs: &[Input::new("weights", "[.., Lq,Lk]"), Input::new("v", "[.., Lk,Dv]"), Input::mask("mask", "broadcastable to weights")],
+    outputs: &[Output::new("o", "[.., Lq,Dv]")],
+    keys: &[],
+};
+
+/// All sizes, derived from shapes that fit one another. Strides are in elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The batch dimensions of o.
+    pub batch: Vec<usize>,
+    /// The product of the batch dimensions.
+    pub batches: usize,
+    /// Queries: rows of weights and o.
+    pub queries: usize,
+    /// Keys: columns of weights, rows of v.
+    pub keys: usize,
+    /// Columns of v and o.
+    pub columns: usize,
+    /// The shape of weights.
+    pub weights_shape: Vec<usize>,
+    /// The stride of weights along each batch dimension, 0 where they are repeated.
+    pub weights_strides: Vec<usize>,
+    /// The shape of v.
+    pub v_shape: Vec<usize>,
+    /// The stride of v along each batch dimension, 0 where it is repeated.
+    pub v_strides: Vec<usize>,
+    /// The mask's stride along each dimension of weights, 0 where it is repeated.
+    pub mask_strides: Option<Vec<usize>>,
+    /// The shape of o.
+    pub o_shape: Vec<usize>,
+}
+
+impl Problem {
+    /// Checks the shapes of `weights`, `v` and `mask` against one another.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] for shapes that do not fit, [`Error::Limit`] for a result of more than 2³¹ elements.
+    pub fn new(weights: &[usize], v: &[usize], mask: Option<&[usize]>) -> Result<Self> {
+        let [weights_batch @ .., queries, keys] = weights else { return Err(misfit(OP, "weights", weights, "[.., Lq,Lk]")) };
+        let fits = || format!("[.., Lk,Dv] with Lk = {keys} as in weights, which are {}", show_shape(weights));
+        let [v_batch @ .., v_keys, columns] = v else { return Err(misfit(OP, "v", v, fits())) };
+        if v_keys != keys {
+            return Err(misfit(OP, "v", v, fits()));
+        }
+        let apart = || misfit(OP, "v", v, format!("batch dimensions that broadcast with those of weights, {}", show_shape(weights_batch)));
+        let batch = broadcast::common(weights_batch, v_batch).ok_or_else(apart)?;
+        let o_shape = [batch.as_slice(), &[*queries, *columns]].concat();
+        for (name, shape) in [("weights", weights), ("v", v), ("o", &o_shape)] {
+            elements(OP, name, shape)?;
+        }
+        let strides = |own: &[usize], matrix: usize| -> Result<Vec<usize>> {
+            // The batch dimensions broadcast to `batch`, which is how `batch` was made.
+            Ok(broadcast::strides(own, &batch).ok_or_else(apart)?.iter().map(|s| s * matrix).collect())
+        };
+        let mask_strides = |mask| {
+            let apart = || misfit(OP, "mask", mask, format!("a shape that broadcasts to that of weights, {}", show_shape(weights)));
+            broadcast::strides(mask, weights).ok_or_else(apart)
+        };
+        Ok(Problem {
+            batches: batch.iter().product(),
+            queries: *queries,
+            keys: *keys,
+            columns: *columns,
+            weights_shape: weights.to_vec(),
+            weights_strides: strides(weights_batch, queries * keys)?,
+            v_shape: v.to_vec(),
+            v_strides: strides(v_batch, keys * columns)?,
+            mask_strides: mask.map(mask_strides).transpose()?,
+            o_shape,
+            batch,
+        })
+    }
+
+    /// Of a request, whose upstream gradient is checked as well.
+    ///
+    /// # Errors
+    /// As [`Problem::new`].
+    pub fn of(request: &Request) -> Result<Self> {
+        let mask = request.tensor("mask").map(|t| t.shape());
+        let problem = Problem::new(required(OP, request, "weights")?.shape(), required(OP, request, "v")?.shape(), mask)?;
+        expect_upstream(OP, request, "o", &problem.o_shape)?;
+        Ok(problem)
+    }
+}
+
+/// The operation in [`REGISTRY`](super::REGISTRY).
+pub struct WeightedSum;
+
+impl Operation for WeightedSum {
+    fn spec(&self) -> &'static Spec {
+        &SPEC
+    }
+
+    fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
+        gpu::kernels(caps)
+    }
+
+    fn cases(&self) -> Vec<Case> {
+        cases::CASES.to_vec()
+    }
+
+    fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
+        let wrong = || Error::Argument { op: OP, key: "shape".into(), expected: SHAPE.into(), got: format!("'{shape}'") };
+        let fields = parse_shape(OP, SHAPE, shape)?;
+        let [batch @ .., queries, keys, columns] = fields.as_slice() else { return Err(wrong()) };
+        let ([queries], [keys], [columns]) = (queries.as_slice(), keys.as_slice(), columns.as_slice()) else { return Err(wrong()) };
+        if batch.iter().any(|field| field.len() > 2) {
+            return Err(wrong());
+        }
+        // A field has one size for both operands, or one for each.
+        let own = |operand: usize| batch.iter().map(move |field| field[operand.min(field.len() - 1)]);
+        let weights: Vec<usize> = own(0).chain([*queries, *keys]).collect();
+        let v: Vec<usize> = own(1).chain([*keys, *columns]).collect();
+        let problem = Problem::new(&weights, &v, None)?;
+        let mut rng = Rng::new(seed);
+        let drawn = [("weights", &weights), ("v", &v), ("d_o", &problem.o_shape)];
+        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+    }
+
+    fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
+        gpu::prepare(gpu, request)
+    }
+
+    fn reference(&self, request: &Request, precision: Precision) -> Result<References> {
+        crate::evaluate!(cpu::run, request, precision)
+    }
+
+    /// Hidden pairs are counted as if they were visible: how many are hidden is not known before the mask is read.
+    fn cost(&self, request: &Request) -> Result<Cost> {
+        let problem = Problem::of(request)?;
+        let o = (problem.batches * problem.queries * problem.columns) as f64;
+        let read: usize = request.tensors.values().map(|t| t.bytes().len()).sum();
+        let f32s = |n: f64| n * DType::F32.bytes() as f64;
+        let mut cost = Cost { flops: 2.0 * o * problem.keys as f64, bytes: read as f64 + f32s(o) };
+        if request.wants_gradients() {
+            let gradients = problem.weights_shape.iter().product::<usize>() + problem.v_shape.iter().product::<usize>();
+            cost.flops *= 3.0;
+            cost.bytes += f32s(gradients as f64);
+        }
+        Ok(cost)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shapes() {
+        let p = Problem::new(&[2, 1, 3, 5], &[4, 5, 7], Some(&[3, 1])).unwrap();
+        assert_eq!((p.o_shape, p.batches, p.weights_strides, p.v_strides), (vec![2, 4, 3, 7], 8, vec![15, 0], vec![0, 35]));
+        assert_eq!(p.mask_strides, Some(vec![0, 0, 1, 0]));
+        let message = |weights: &[usize], v: &[usize], mask| Problem::new(weights, v, mask).unwrap_err().to_string();
+        assert!(message(&[3, 5], &[4, 7], None).contains("Lk = 5"));
+        assert!(message(&[5], &[5, 7], None).contains("'weights'"));
+        assert!(message(&[2, 3, 5], &[3, 5, 7], None).contains("broadcast with those of weights, [2]"));
+        assert!(message(&[3, 5], &[2, 5, 7], Some(&[2, 3, 5])).contains("'mask'"), "the mask belongs to weights, not to o");
+    }
+}
