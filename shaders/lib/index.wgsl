@@ -1,1 +1,23 @@
-//! stub
+// Where things are: workgroups in more than one dimension of a dispatch, elements of strided tensors, bytes in words.
+
+// The place of a workgroup in a dispatch whose workgroups are spread over x and y, since one dimension holds 65,535.
+fn spread(group: vec3<u32>, groups: vec3<u32>) -> u32 {
+    return group.y * groups.x + group.x;
+}
+
+// The offset of element `index`, counted row-major over `sizes` (the last fastest), in a tensor of these strides.
+// Wraps around as u32 does: a base that is negative in a window comes out right.
+fn offset_of(index: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
+    var rest = index;
+    var offset = (rest % sizes.w) * strides.w;
+    rest /= sizes.w;
+    offset += (rest % sizes.z) * strides.z;
+    rest /= sizes.z;
+    offset += (rest % sizes.y) * strides.y;
+    return offset + (rest / sizes.y) * strides.x;
+}
+
+// Byte `index` of a tensor of u8, given the word that it is in.
+fn byte_of(word: u32, index: u32) -> u32 {
+    return (word >> (8u * (index % 4u))) & 0xffu;
+}

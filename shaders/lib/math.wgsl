@@ -1,1 +1,38 @@
-//! stub
+// Numbers that compilers must not reason about. Shader compilers may assume that no NaN and no infinity occurs, so tests for them
+// and for the sign of zero look at the bits.
+
+// Below every logit, finite: a starting value for maxima.
+const LOWEST: f32 = -3.4e38;
+const MINUS_INFINITY: u32 = 0xff800000u;
+
+fn is_minus_infinity(x: f32) -> bool {
+    return bitcast<u32>(x) == MINUS_INFINITY;
+}
+
+fn is_finite(x: f32) -> bool {
+    return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
+}
+
+// A coefficient of minus zero marks a pair that is hidden: what it would multiply is not used, NaN included.
+fn hidden() -> f32 {
+    return -0.0;
+}
+
+fn is_hidden(x: f32) -> bool {
+    return bitcast<u32>(x) == 0x80000000u;
+}
+
+// A coefficient of a visible pair: zero without a sign.
+fn shown(x: f32) -> f32 {
+    return select(x, 0.0, x == 0.0);
+}
+
+// tanh through an exponential of a negative number, which cannot overflow; some drivers' own tanh returns NaN from about 44 on.
+fn stable_tanh(x: f32) -> f32 {
+    let t = exp(-2.0 * abs(x));
+    let magnitude = (1.0 - t) / (1.0 + t);
+    // The quotient cancels near zero, where the odd series is exact to f32: x - x^3/3 + 2 x^5/15 - 17 x^7/315.
+    let s = x * x;
+    let series = x * (1.0 + s * (-1.0 / 3.0 + s * (2.0 / 15.0 + s * (-17.0 / 315.0 + s * (62.0 / 2835.0)))));
+    return select(sign(x) * magnitude, series, abs(x) < 0.3);
+}

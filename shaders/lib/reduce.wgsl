@@ -1,1 +1,73 @@
-//! stub
+// Reductions over the LANES invocations of a workgroup, in a fixed order. Every invocation gets the result.
+// Call them in uniform control flow.
+
+#if SUBGROUPS
+// One value for each subgroup, however wide subgroups are: there is room for subgroups of one.
+#else
+// One value for each invocation, halved in each step.
+#end
+const LANES: u32 = 64u; // power of two
+const_assert((LANES & (LANES - 1u)) == 0u);
+
+var<workgroup> partial: array<f32, LANES>;
+
+struct Lane {
+    local: u32,
+#if SUBGROUPS
+    subgroup: u32,
+    subgroups: u32,
+#end
+}
+
+fn reduce_max(lane: Lane, x: f32) -> f32 {
+    // The barrier keeps the values of an earlier reduction until every invocation has read them.
+    workgroupBarrier();
+#if SUBGROUPS
+    let mine = subgroupMax(x);
+    if subgroupElect() {
+        partial[lane.subgroup] = mine;
+    }
+    workgroupBarrier();
+    var all = partial[0];
+    for (var i = 1u; i < lane.subgroups; i++) {
+        all = max(all, partial[i]);
+    }
+    return all;
+#else
+    partial[lane.local] = x;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane.local < half {
+            partial[lane.local] = max(partial[lane.local], partial[lane.local + half]);
+        }
+    }
+    workgroupBarrier();
+    return partial[0];
+#end
+}
+
+fn reduce_sum(lane: Lane, x: f32) -> f32 {
+    workgroupBarrier();
+#if SUBGROUPS
+    let mine = subgroupAdd(x);
+    if subgroupElect() {
+        partial[lane.subgroup] = mine;
+    }
+    workgroupBarrier();
+    var all = partial[0];
+    for (var i = 1u; i < lane.subgroups; i++) {
+        all += partial[i];
+    }
+    return all;
+#else
+    partial[lane.local] = x;
+    for (var half = LANES / 2u; half > 0u; half /= 2u) {
+        workgroupBarrier();
+        if lane.local < half {
+            partial[lane.local] += partial[lane.local + half];
+        }
+    }
+    workgroupBarrier();
+    return partial[0];
+#end
+}

@@ -5,6 +5,8 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+pub mod attention;
+pub mod attention_varlen;
 mod broadcast;
 pub mod check;
 mod host;
@@ -28,7 +30,15 @@ use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
-pub static REGISTRY: &[&dyn Operation] = &[&linear::Linear, &matmul::Matmul, &softmax::Softmax, &sum::Sum, &weighted_sum::WeightedSum];
+pub static REGISTRY: &[&dyn Operation] = &[
+    &matmul::Matmul,
+    &softmax::Softmax,
+    &weighted_sum::WeightedSum,
+    &sum::Sum,
+    &linear::Linear,
+    &attention::Attention,
+    &attention_varlen::AttentionVarlen,
+];
 
 /// The operation of a name.
 pub fn find(name: &str) -> Option<&'static dyn Operation> {

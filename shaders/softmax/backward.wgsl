@@ -1,0 +1,108 @@
+// Masked softmax over the last axis, backward.
+//
+//     y = softmax(scale x):      d_x[r,c] = scale y[r,c] (d_y[r,c] - sum_c y[r,c] d_y[r,c])
+//     y = log softmax(scale x):  d_x[r,c] = scale (d_y[r,c] - exp(y[r,c]) sum_c d_y[r,c])          with LOG
+//
+// The sums run over visible columns. At hidden ones (and, with LOG, where y = -inf) d_y is not used, NaN included, and d_x is 0.
+//
+// Shapes    y, d_y, d_x: [rows, cols]   mask: u8, broadcast to [rows, cols] by strides
+// Grid      one workgroup per row, spread over x and y; its invocations stride over columns
+// Numerics  f32
+// Memory    reads y and d_y twice, writes d_x once
+// Source    the derivative of forward.wgsl
+// Twin      src/ops/softmax/cpu.rs
+
+#import index
+#import math
+#import reduce
+
+const LOG: bool = false;
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    scale: f32,
+    y_base: u32,
+    d_y_base: u32,
+    d_x_base: u32,
+    mask_base: u32,
+    mask_col: u32,
+    // The first row of this dispatch, as the mask counts them.
+    first: u32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
+    // The rows as up to 4 dimensions, and the mask's strides along them.
+    sizes: vec4<u32>,
+    mask_strides: vec4<u32>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> y: array<f32>; // [rows, cols]
+#if MASK
+@group(0) @binding(2) var<storage, read> mask: array<u32>; // broadcast to [rows, cols], four u8 to a word
+#end
+@group(0) @binding(3) var<storage, read> d_y: array<f32>; // [rows, cols]
+@group(0) @binding(4) var<storage, read_write> d_x: array<f32>; // [rows, cols]
+
+var<private> y_row: u32;
+var<private> mask_row: u32;
+
+fn visible(col: u32) -> bool {
+#if MASK
+    let at = mask_row + col * params.mask_col;
+    if byte_of(mask[at / 4u], at) == 0u {
+        return false;
+    }
+#end
+    return !LOG || !is_minus_infinity(y[y_row + col]);
+}
+
+// The probability, from what the forward returned.
+fn probability(col: u32) -> f32 {
+    let value = y[y_row + col];
+    return select(value, exp(value), LOG);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+#if SUBGROUPS
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+#end
+) {
+    let row = spread(group, groups);
+    if row >= params.rows {
+        return;
+    }
+#if SUBGROUPS
+    let lane = Lane(local, subgroup, subgroups);
+#else
+    let lane = Lane(local);
+#end
+    y_row = params.y_base + row * params.cols;
+    mask_row = params.mask_base + offset_of(params.first + row, params.sizes, params.mask_strides);
+    let d_y_row = params.d_y_base + row * params.cols;
+    let d_x_row = params.d_x_base + row * params.cols;
+
+    var sum = 0.0;
+    for (var col = local; col < params.cols; col += LANES) {
+        if visible(col) {
+            sum += select(probability(col), 1.0, LOG) * d_y[d_y_row + col];
+        }
+    }
+    let total = reduce_sum(lane, sum);
+
+    for (var col = local; col < params.cols; col += LANES) {
+        var d = 0.0;
+        if visible(col) {
+            let p = probability(col);
+            let upstream = d_y[d_y_row + col];
+            d = params.scale * select(p * (upstream - total), upstream - p * total, LOG);
+        }
+        d_x[d_x_row + col] = d;
+    }
+}

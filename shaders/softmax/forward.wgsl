@@ -1,0 +1,113 @@
+// Masked softmax over the last axis, forward.
+//
+//     z[r,c] = scale x[r,c]                     for visible c
+//     m[r]   = max_c z[r,c]
+//     l[r]   = sum_c exp(z[r,c] - m[r])
+//     y[r,c] = exp(z[r,c] - m[r]) / l[r]        lse[r] = m[r] + log l[r]
+//     y[r,c] = z[r,c] - lse[r]                  with LOG
+//
+// Shapes    x, y: [rows, cols]   mask: u8, broadcast to [rows, cols] by strides   lse: [rows]
+// Grid      one workgroup per row, spread over x and y; its invocations stride over columns
+// Numerics  f32; a row with nothing visible gives y = 0 (LOG: -inf) and lse = -inf; a logit of -inf counts as hidden
+// Memory    reads x three times, writes y once
+// Source    Milakov & Gimelshein 2018, arXiv:1805.02867
+// Twin      src/ops/softmax/cpu.rs
+
+#import index
+#import math
+#import reduce
+
+const LOG: bool = false;
+
+struct Params {
+    rows: u32,
+    cols: u32,
+    scale: f32,
+    x_base: u32,
+    y_base: u32,
+    lse_base: u32,
+    mask_base: u32,
+    mask_col: u32,
+    // The first row of this dispatch, as the mask counts them.
+    first: u32,
+    padding_0: u32,
+    padding_1: u32,
+    padding_2: u32,
+    // The rows as up to 4 dimensions, and the mask's strides along them.
+    sizes: vec4<u32>,
+    mask_strides: vec4<u32>,
+}
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, cols]
+#if MASK
+@group(0) @binding(2) var<storage, read> mask: array<u32>; // broadcast to [rows, cols], four u8 to a word
+#end
+@group(0) @binding(3) var<storage, read_write> y: array<u32>; // [rows, cols], the bits of f32: infinities are never computed with
+@group(0) @binding(4) var<storage, read_write> lse: array<u32>; // [rows], likewise
+
+var<private> x_row: u32;
+var<private> mask_row: u32;
+
+fn visible(col: u32) -> bool {
+#if MASK
+    let at = mask_row + col * params.mask_col;
+    if byte_of(mask[at / 4u], at) == 0u {
+        return false;
+    }
+#end
+    return !is_minus_infinity(params.scale * x[x_row + col]);
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) local: u32,
+#if SUBGROUPS
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
+#end
+) {
+    let row = spread(group, groups);
+    if row >= params.rows {
+        return;
+    }
+#if SUBGROUPS
+    let lane = Lane(local, subgroup, subgroups);
+#else
+    let lane = Lane(local);
+#end
+    x_row = params.x_base + row * params.cols;
+    mask_row = params.mask_base + offset_of(params.first + row, params.sizes, params.mask_strides);
+    let y_row = params.y_base + row * params.cols;
+
+    var highest = LOWEST;
+    for (var col = local; col < params.cols; col += LANES) {
+        if visible(col) {
+            highest = max(highest, params.scale * x[x_row + col]);
+        }
+    }
+    let m = reduce_max(lane, highest);
+
+    var sum = 0.0;
+    for (var col = local; col < params.cols; col += LANES) {
+        if visible(col) {
+            sum += exp(params.scale * x[x_row + col] - m);
+        }
+    }
+    let l = reduce_sum(lane, sum);
+
+    let log_l = log(l);
+    for (var col = local; col < params.cols; col += LANES) {
+        var bits = select(0u, MINUS_INFINITY, LOG);
+        if visible(col) {
+            let z = params.scale * x[x_row + col] - m;
+            bits = bitcast<u32>(select(exp(z) / l, z - log_l, LOG));
+        }
+        y[y_row + col] = bits;
+    }
+    if local == 0u {
+        lse[params.lse_base + row] = select(bitcast<u32>(m + log_l), MINUS_INFINITY, l == 0.0);
+    }
+}
