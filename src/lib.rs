@@ -1,6 +1,8 @@
 //! Attention and recurrent layers, forward and backward, on any GPU that wgpu reaches.
 
 mod array;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod error;
 pub mod gpu;
 #[cfg(feature = "cli")]
