@@ -185,6 +185,11 @@ impl Gpu {
         &self.shared.queue
     }
 
+    /// The floating-point operations after which a submission is cut: a single dispatch should stay below.
+    pub fn flops_per_submission(&self) -> f64 {
+        self.shared.flops_per_submission
+    }
+
     /// Memory in use, its peak, and what is kept for reuse.
     pub fn memory(&self) -> Memory {
         self.shared.pool.memory()

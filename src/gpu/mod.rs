@@ -23,7 +23,7 @@ pub use device::{Counters, Gpu, GpuOptions};
 pub use kernel::{Access, AnyVariant, Binding, Field, Kernel, Knobs, Params, Variant};
 pub use pool::Memory;
 pub use profile::Span;
-pub use recorder::{Bind, Work};
+pub use recorder::{Bind, Work, spread};
 pub use tensor::{Element, Tensor, View};
 
 impl AnyVariant {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::adapter::Caps;
 use super::device::{Gpu, Shared};
 use super::kernel::{Access, Params, Variant};
 use super::pipeline::{Pipeline, params_size};
@@ -40,6 +41,14 @@ pub struct Work {
     pub flops: f64,
     /// Bytes read and written, each counted once.
     pub bytes: f64,
+}
+
+/// The groups of a dispatch of this many workgroups in a row, spread over two dimensions where one does not hold them. The kernel
+/// counts them with `spread` of shaders/lib/index.wgsl and leaves out those past the end.
+pub fn spread(workgroups: usize, caps: &Caps) -> [u32; 3] {
+    let limit = caps.max_workgroups as usize;
+    let x = workgroups.min(limit);
+    [x as u32, workgroups.div_ceil(x.max(1)) as u32, 1]
 }
 
 /// Where dispatches are recorded: wattn's own encoder, or a user's.

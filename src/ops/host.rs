@@ -3,7 +3,8 @@
 use super::philox::Rng;
 use super::{Real, Request, broadcast};
 use crate::array::show_shape;
-use crate::{Array, Error, Result};
+use crate::gpu::{Gpu, Tensor};
+use crate::{Array, DType, Error, Result};
 
 /// The most elements that a tensor may have: kernels count them in u32, and a sum of two indices must fit as well.
 const MAX_ELEMENTS: u64 = 1 << 31;
@@ -30,9 +31,12 @@ pub(crate) fn expect_upstream(op: &'static str, request: &Request, output: &str,
 /// The number of elements of a tensor of this shape.
 ///
 /// # Errors
-/// [`Error::Limit`] when it is more than a kernel can count.
+/// [`Error::Shape`] when there are none, [`Error::Limit`] when there are more than a kernel can count.
 pub(crate) fn elements(op: &'static str, tensor: &str, shape: &[usize]) -> Result<usize> {
     let count = shape.iter().try_fold(1u64, |n, &d| n.checked_mul(d as u64)).unwrap_or(u64::MAX);
+    if count == 0 {
+        return Err(misfit(op, tensor, shape, "every dimension at least 1"));
+    }
     if count > MAX_ELEMENTS {
         let what = format!("the number of elements of '{tensor}' {}", show_shape(shape));
         return Err(Error::Limit { op, what, limit: MAX_ELEMENTS, got: count });
@@ -62,6 +66,37 @@ pub(crate) fn visible(mask: Option<(&Array, &[usize])>, shape: &[usize]) -> Vec<
     }
 }
 
+/// That a tensor on a device is stored as a float.
+pub(crate) fn expect_float(op: &'static str, name: &str, tensor: &Tensor) -> Result<()> {
+    match tensor.dtype() {
+        DType::F32 | DType::F16 => Ok(()),
+        other => Err(Error::Dtype { op, tensor: name.into(), expected: "f32 or f16".into(), got: other.to_string() }),
+    }
+}
+
+/// That a tensor on a device is stored as `dtype`.
+pub(crate) fn expect_dtype(op: &'static str, name: &str, tensor: &Tensor, dtype: DType) -> Result<()> {
+    if tensor.dtype() == dtype {
+        return Ok(());
+    }
+    Err(Error::Dtype { op, tensor: name.into(), expected: dtype.to_string(), got: tensor.dtype().to_string() })
+}
+
+/// Uploads a float tensor of a request, stored as `dtype`; `None` when it was not given.
+pub(crate) fn float_tensor(gpu: &Gpu, request: &Request, name: &str, dtype: DType) -> Result<Option<Tensor>> {
+    request.tensor(name).map(|array| gpu.upload(&array.to_float(dtype))).transpose()
+}
+
+/// Uploads a float tensor of a request as f32, with its values rounded to `dtype`; `None` when it was not given.
+pub(crate) fn rounded_tensor(gpu: &Gpu, request: &Request, name: &str, dtype: DType) -> Result<Option<Tensor>> {
+    request.tensor(name).map(|array| gpu.upload(&array.to_float(dtype).to_float(DType::F32))).transpose()
+}
+
+/// Uploads a tensor of a request as it is; `None` when it was not given.
+pub(crate) fn plain_tensor(gpu: &Gpu, request: &Request, name: &str) -> Result<Option<Tensor>> {
+    request.tensor(name).map(|array| gpu.upload(array)).transpose()
+}
+
 /// Standard-normal elements.
 pub(crate) fn normal(rng: &mut Rng, shape: &[usize]) -> Array {
     Array::f32(shape, rng.normals(shape.iter().product()))
@@ -79,5 +114,6 @@ mod tests {
         assert_eq!(error.to_string(), "sum: 'd_y' has shape [2]; expected [3]");
         assert_eq!(elements("sum", "x", &[1 << 16, 1 << 15]).unwrap(), 1 << 31);
         assert!(matches!(elements("sum", "x", &[usize::MAX, 2]), Err(Error::Limit { .. })));
+        assert!(matches!(elements("sum", "x", &[3, 0]), Err(Error::Shape { .. })));
     }
 }

@@ -14,9 +14,11 @@ pub mod linear;
 pub mod matmul;
 mod parallel;
 pub mod philox;
+mod product;
 mod real;
 mod request;
 pub mod softmax;
+mod strided;
 pub mod sum;
 pub mod weighted_sum;
 
@@ -147,6 +149,13 @@ pub struct Tuning {
     pub label: String,
     /// Returns a handle to the same device on which the tuning is pinned.
     pub pin: Arc<dyn Fn(&Gpu) -> Gpu + Send + Sync>,
+}
+
+impl Tuning {
+    /// With one choice pinned.
+    pub fn pinned<T: Copy + Send + Sync + 'static>(label: String, choice: T) -> Self {
+        Tuning { label, pin: Arc::new(move |gpu| gpu.pin(choice)) }
+    }
 }
 
 impl Default for Tuning {

@@ -1,15 +1,64 @@
-//! The kernels' host side. Replaced when the kernels land; until then running on a device is an error.
+//! The layer on a device: products of the flattened input, and no kernel of its own.
 
-use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::ops::{Prepared, Request};
-use crate::{Error, Result};
+use super::{OP, Problem};
+use crate::gpu::{Gpu, Tensor};
+use crate::ops::host::{expect_shape, plain_tensor};
+use crate::ops::matmul::{self, MatmulOptions};
+use crate::ops::{Prepared, Request, sum};
+use crate::Result;
 
-/// No kernels yet.
-pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
-    Vec::new()
+/// The gradients of a linear layer, f32.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// In x's shape.
+    pub d_x: Tensor,
+    /// `[O, I]`
+    pub d_weight: Tensor,
+    /// `[O]`, when there is a bias.
+    pub d_bias: Option<Tensor>,
 }
 
-/// Says that there are no kernels yet.
-pub(super) fn prepare(_gpu: &Gpu, _request: &Request) -> Result<Prepared> {
-    Err(Error::Device { message: "linear has no kernels yet".into() })
+/// y `[.., O]` = x weightᵀ + bias, f32. x `[.., I]` and weight `[O, I]` are f32 or f16, the bias `[O]` is f32. O(rows · I · O).
+///
+/// # Errors
+/// As [`Problem::new`] and [`matmul::forward`].
+pub fn forward(gpu: &Gpu, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+    let problem = Problem::new(x.shape(), weight.shape(), bias.map(Tensor::shape))?;
+    let options = MatmulOptions { trans_b: true, ..Default::default() };
+    let x = x.reshape(&[problem.rows, problem.inputs])?;
+    matmul::forward(gpu, &x, weight, bias, &options)?.reshape(&problem.y_shape)
+}
+
+/// The gradients of x, weight and, with `bias`, of the bias, from d_y `[.., O]`. O(rows · I · O).
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(gpu: &Gpu, x: &Tensor, weight: &Tensor, bias: bool, d_y: &Tensor) -> Result<Gradients> {
+    let problem = Problem::new(x.shape(), weight.shape(), None)?;
+    expect_shape(OP, "d_y", d_y.shape(), &problem.y_shape)?;
+    let x_flat = x.reshape(&[problem.rows, problem.inputs])?;
+    let d_y = d_y.reshape(&[problem.rows, problem.outputs])?;
+    // y = x weightᵀ:  d_x = d_y weight, d_weight = d_yᵀ x
+    let d_x = matmul::forward(gpu, &d_y, weight, None, &MatmulOptions::default())?.reshape(x.shape())?;
+    let d_weight = matmul::forward(gpu, &d_y, &x_flat, None, &MatmulOptions { trans_a: true, ..Default::default() })?;
+    let d_bias = if bias { Some(sum::rows(gpu, &d_y, problem.outputs)?) } else { None };
+    Ok(Gradients { d_x, d_weight, d_bias })
+}
+
+/// Runs the request on a device.
+pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
+    Problem::of(request)?;
+    let tensor = |name| plain_tensor(gpu, request, name);
+    let (x, weight, bias, d_y) = (tensor("x")?, tensor("weight")?, tensor("bias")?, tensor("d_y")?);
+    let gpu = gpu.clone();
+    let [Some(x), Some(weight)] = [x, weight] else { unreachable!("a request has its required tensors") };
+    Ok(Box::new(move || {
+        let mut out = vec![("y".to_string(), forward(&gpu, &x, &weight, bias.as_ref())?)];
+        if let Some(d_y) = &d_y {
+            let d = backward(&gpu, &x, &weight, bias.is_some(), d_y)?;
+            out.extend([("d_x".to_string(), d.d_x), ("d_weight".to_string(), d.d_weight)]);
+            out.extend(d.d_bias.map(|d_bias| ("d_bias".to_string(), d_bias)));
+        }
+        Ok(out)
+    }))
 }

@@ -14,6 +14,8 @@ mod cases;
 mod cpu;
 mod gpu;
 
+pub use gpu::{Gradients, backward, forward};
+
 use super::host::{elements, expect_shape, expect_upstream, misfit, normal, required};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
@@ -93,8 +95,8 @@ impl Operation for Linear {
         &SPEC
     }
 
-    fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
-        gpu::kernels(caps)
+    fn kernels(&self, _caps: &Caps) -> Vec<AnyVariant> {
+        Vec::new()
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -152,5 +154,27 @@ mod tests {
         assert_eq!(message, "linear: 'weight' has shape [37, 29]; expected [O, I] with I = 37 as in x, which is [5, 37]");
         assert!(Problem::new(&[5, 37], &[29, 37], Some(&[1])).is_err());
         assert!(Problem::new(&[], &[29, 37], None).is_err());
+    }
+
+    /// y = x weightᵀ + bias is a matmul with its right operand transposed, gradients included.
+    #[test]
+    fn is_a_matmul() {
+        use crate::ops::matmul::Matmul;
+        for case in Linear.cases() {
+            let request = case.request(&Linear, 1).unwrap();
+            let rename = |name: &str| match name {
+                "x" => "a".to_string(),
+                "weight" => "b".to_string(),
+                same => same.to_string(),
+            };
+            let tensors = request.tensors.iter().map(|(name, array)| (rename(name), array.clone())).collect();
+            let settings = Settings::new([("trans_b".to_string(), "true".to_string())]);
+            let theirs = Matmul.reference(&Request::new(Matmul.spec(), tensors, settings).unwrap(), Precision::Exact).unwrap();
+            for (name, ours) in Linear.reference(&request, Precision::Exact).unwrap() {
+                let key = name.strip_prefix("d_").map_or(name.clone(), |name| format!("d_{}", rename(name)));
+                let close = ours.value.iter().zip(&theirs[&key].value).all(|(x, y)| (x - y).abs() <= 1e-12 * (1.0 + y.abs()));
+                assert!(close && ours.shape == theirs[&key].shape, "{} {name}", case.name);
+            }
+        }
     }
 }

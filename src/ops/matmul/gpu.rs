@@ -1,15 +1,172 @@
-//! The kernels' host side. Replaced when the kernels land; until then running on a device is an error.
+//! The kernels' host side.
 
-use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::ops::{Prepared, Request};
-use crate::{Error, Result};
+use super::{MatmulOptions, OP, Operand, Problem};
+use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, rounded_tensor};
+use crate::ops::product::{self, Extra, Matrices, Product};
+use crate::ops::{Prepared, Request, sum};
+use crate::{DType, Result};
 
-/// No kernels yet.
-pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
-    Vec::new()
+static FORWARD: Kernel = Kernel {
+    name: "matmul/forward",
+    source: include_str!("../../../shaders/matmul/forward.wgsl"),
+    params: product::FIELDS,
+    bindings: &[Binding::read("a"), Binding::read("b"), Binding::read("bias").when("BIAS"), Binding::write("y")],
+};
+
+/// The product, by storage types. The gradients are products too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Forward {
+    pub a: DType,
+    pub b: DType,
+    pub y: DType,
+    pub bias: bool,
 }
 
-/// Says that there are no kernels yet.
-pub(super) fn prepare(_gpu: &Gpu, _request: &Request) -> Result<Prepared> {
-    Err(Error::Device { message: "matmul has no kernels yet".into() })
+impl Variant for Forward {
+    fn kernel(&self) -> &'static Kernel {
+        &FORWARD
+    }
+
+    fn knobs(&self) -> Knobs {
+        Knobs::new().dtype("elem_a", self.a).dtype("elem_b", self.b).dtype("elem_y", self.y).flag("BIAS", self.bias)
+    }
+}
+
+/// The storage types of floats on a device.
+pub(crate) fn floats(caps: &Caps) -> &'static [DType] {
+    if caps.f16 { &[DType::F32, DType::F16] } else { &[DType::F32] }
+}
+
+/// Every kernel variant.
+pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
+    let types = floats(caps);
+    let all = types.iter().flat_map(|&a| types.iter().flat_map(move |&b| types.iter().map(move |&y| (a, b, y))));
+    all.flat_map(|(a, b, y)| [false, true].map(|bias| AnyVariant::of(Forward { a, b, y, bias }))).collect()
+}
+
+/// Records y = a b, or y += a b, with the variant that the storage types call for.
+pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
+    let bias = matches!(product.extra, Extra::OfY(_));
+    product.run(gpu, Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), bias })
+}
+
+/// The gradients of a product.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// In a's shape, f32.
+    pub d_a: Tensor,
+    /// In b's shape, f32.
+    pub d_b: Tensor,
+    /// `[N]`, f32; when there is a bias.
+    pub d_bias: Option<Tensor>,
+}
+
+/// y `[.., M, N]` = a b + bias, stored as `options.output`.
+///
+/// a and b are f32 or f16, the bias `[N]` is f32. O(batches · M · N · K).
+///
+/// # Errors
+/// As [`Problem::new`]; [`Error::Dtype`](crate::Error::Dtype) for other types; those of [`Gpu::dispatch`].
+pub fn forward(gpu: &Gpu, a: &Tensor, b: &Tensor, bias: Option<&Tensor>, options: &MatmulOptions) -> Result<Tensor> {
+    let problem = Problem::new(a.shape(), b.shape(), bias.map(Tensor::shape), options)?;
+    check_types(a, b, bias)?;
+    let y = gpu.empty(options.output, &problem.y_shape)?;
+    let none = vec![0; problem.batch.len()];
+    let bias = bias.map(|tensor| Matrices { tensor, start: 0, row: 0, col: 1, batch: &none });
+    let strides = contiguous(&problem.batch, problem.m * problem.n);
+    let product = Product {
+        op: OP,
+        batch: &problem.batch,
+        m: problem.m,
+        n: problem.n,
+        k: problem.k,
+        scale: 1.0,
+        accumulate: false,
+        a: matrices(a, &problem.a),
+        b: matrices(b, &problem.b),
+        extra: bias.map_or(Extra::None, Extra::OfY),
+        y: Matrices { tensor: &y, start: 0, row: problem.n, col: 1, batch: &strides },
+    };
+    run(gpu, &product)?;
+    Ok(y)
+}
+
+/// The gradients of a, b and, with `bias`, of the bias, from d_y `[.., M, N]`. O(batches · M · N · K).
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(gpu: &Gpu, a: &Tensor, b: &Tensor, bias: bool, d_y: &Tensor, options: &MatmulOptions) -> Result<Gradients> {
+    let problem = Problem::new(a.shape(), b.shape(), None, options)?;
+    check_types(a, b, None)?;
+    expect_float(OP, "d_y", d_y)?;
+    expect_shape(OP, "d_y", d_y.shape(), &problem.y_shape)?;
+    let (m, n, k) = (problem.m, problem.n, problem.k);
+    let strides = contiguous(&problem.batch, m * n);
+    let d_y_matrices = Matrices { tensor: d_y, start: 0, row: n, col: 1, batch: &strides };
+    let d_a = gpu.empty(DType::F32, a.shape())?;
+    let d_b = gpu.empty(DType::F32, b.shape())?;
+    let (a, b) = (matrices(a, &problem.a), matrices(b, &problem.b));
+    // d_a = d_y bᵀ and d_b = aᵀ d_y
+    let into_a = Product {
+        op: OP,
+        batch: &problem.batch,
+        m,
+        n: k,
+        k: n,
+        scale: 1.0,
+        accumulate: false,
+        a: d_y_matrices,
+        b: b.transposed(),
+        extra: Extra::None,
+        y: matrices(&d_a, &problem.a),
+    };
+    let into_b = Product { m: k, n, k: m, a: a.transposed(), b: d_y_matrices, y: matrices(&d_b, &problem.b), ..into_a };
+    into_a.repeated(|product| run(gpu, product))?;
+    into_b.repeated(|product| run(gpu, product))?;
+    let d_bias = if bias { Some(sum::rows(gpu, d_y, n)?) } else { None };
+    Ok(Gradients { d_a, d_b, d_bias })
+}
+
+fn check_types(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<()> {
+    expect_float(OP, "a", a)?;
+    expect_float(OP, "b", b)?;
+    bias.map_or(Ok(()), |bias| expect_dtype(OP, "bias", bias, DType::F32))
+}
+
+fn matrices<'a>(tensor: &'a Tensor, operand: &'a Operand) -> Matrices<'a> {
+    Matrices { tensor, start: 0, row: operand.row_stride, col: operand.column_stride, batch: &operand.batch_strides }
+}
+
+/// The strides of batch dimensions whose matrices have `matrix` elements each and follow one another.
+pub(crate) fn contiguous(batch: &[usize], matrix: usize) -> Vec<usize> {
+    let mut stride = matrix;
+    let mut strides = vec![];
+    for size in batch.iter().rev() {
+        strides.push(stride);
+        stride *= size;
+    }
+    strides.reverse();
+    strides
+}
+
+/// Runs the request on a device.
+pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
+    Problem::of(request)?;
+    let options = MatmulOptions::of(&request.settings)?;
+    let dtype = request.settings.dtype(OP)?;
+    let tensor = |name| float_tensor(gpu, request, name, dtype);
+    let (a, b, d_y) = (tensor("a")?, tensor("b")?, tensor("d_y")?);
+    let bias = rounded_tensor(gpu, request, "bias", dtype)?;
+    let gpu = gpu.clone();
+    let [Some(a), Some(b)] = [a, b] else { unreachable!("a request has its required tensors") };
+    Ok(Box::new(move || {
+        let mut out = vec![("y".to_string(), forward(&gpu, &a, &b, bias.as_ref(), &options)?)];
+        if let Some(d_y) = &d_y {
+            let d = backward(&gpu, &a, &b, bias.is_some(), d_y, &options)?;
+            out.extend([("d_a".to_string(), d.d_a), ("d_b".to_string(), d.d_b)]);
+            out.extend(d.d_bias.map(|d_bias| ("d_bias".to_string(), d_bias)));
+        }
+        Ok(out)
+    }))
 }

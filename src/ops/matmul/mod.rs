@@ -16,7 +16,9 @@
 
 mod cases;
 mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub use gpu::{Gradients, backward, forward};
 
 use super::host::{elements, expect_shape, expect_upstream, misfit, normal, required};
 use super::philox::Rng;
@@ -48,17 +50,26 @@ pub static SPEC: Spec = Spec {
 };
 
 /// How the operands are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MatmulOptions {
     /// a is `[.., K, M]`.
     pub trans_a: bool,
     /// b is `[.., N, K]`.
     pub trans_b: bool,
+    /// How y is stored: f32 or f16. Gradients are f32.
+    pub output: DType,
+}
+
+impl Default for MatmulOptions {
+    fn default() -> Self {
+        MatmulOptions { trans_a: false, trans_b: false, output: DType::F32 }
+    }
 }
 
 impl MatmulOptions {
     fn of(settings: &Settings) -> Result<Self> {
-        Ok(MatmulOptions { trans_a: settings.flag(OP, "trans_a", false)?, trans_b: settings.flag(OP, "trans_b", false)? })
+        let flag = |key| settings.flag(OP, key, false);
+        Ok(MatmulOptions { trans_a: flag("trans_a")?, trans_b: flag("trans_b")?, output: DType::F32 })
     }
 }
 
@@ -109,7 +120,10 @@ impl Problem {
     /// [`Error::Shape`] for shapes that do not fit, [`Error::Argument`] for a transposition of a vector, [`Error::Limit`] for
     /// a result of more than 2³¹ elements.
     pub fn new(a: &[usize], b: &[usize], bias: Option<&[usize]>, options: &MatmulOptions) -> Result<Self> {
-        let MatmulOptions { trans_a, trans_b } = *options;
+        let MatmulOptions { trans_a, trans_b, output } = *options;
+        if !matches!(output, DType::F32 | DType::F16) {
+            return Err(Error::Dtype { op: OP, tensor: "y".into(), expected: "f32 or f16".into(), got: output.to_string() });
+        }
         let (a_batch, [m, k]) = matrix("a", a, trans_a, |k| [1, k])?;
         let (b_batch, [b_k, n]) = matrix("b", b, trans_b, |k| [k, 1])?;
         if b_k != k {
@@ -247,9 +261,10 @@ impl Operation for Matmul {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Array;
 
     fn new(a: &[usize], b: &[usize], trans_a: bool, trans_b: bool) -> Result<Problem> {
-        Problem::new(a, b, None, &MatmulOptions { trans_a, trans_b })
+        Problem::new(a, b, None, &MatmulOptions { trans_a, trans_b, ..Default::default() })
     }
 
     #[test]
@@ -281,5 +296,47 @@ mod tests {
         assert!(message(new(&[5], &[5, 7], true, false)).contains("trans_a = true"));
         assert!(matches!(new(&[1 << 20, 1], &[1, 1 << 20], false, false), Err(Error::Limit { .. })));
         assert!(Problem::new(&[3, 5], &[5, 7], Some(&[1]), &MatmulOptions::default()).is_err());
+    }
+
+    /// ```python
+    /// a = np.arange(12).reshape(2, 1, 2, 3); b = np.arange(18).reshape(3, 3, 2) - 9
+    /// y = a @ b; d = np.arange(24).reshape(y.shape) % 5 - 2
+    /// (d @ b.swapaxes(-1, -2)).sum(1, keepdims=True); (a.swapaxes(-1, -2) @ d).sum(0)
+    /// ```
+    #[test]
+    fn numpy_gives_the_same() {
+        let integers = |shape: &[usize], f: fn(usize) -> f32| Array::f32(shape, (0..shape.iter().product()).map(f).collect());
+        let a = integers(&[2, 1, 2, 3], |i| i as f32);
+        let b = integers(&[3, 3, 2], |i| i as f32 - 9.0);
+        let d_y = integers(&[2, 3, 2, 2], |i| (i % 5) as f32 - 2.0);
+        let tensors = [("a", a), ("b", b), ("d_y", d_y)].map(|(name, array)| (name.to_string(), array)).into();
+        let results = Matmul.reference(&Request::new(&SPEC, tensors, Settings::default()).unwrap(), Precision::Exact).unwrap();
+        let y = [-17, -14, -80, -68, 1, 4, -8, 4, 19, 22, 64, 76, -143, -122, -206, -176, -17, 4, -26, 4, 109, 130, 154, 184];
+        let d_a = [35, 35, 35, -15, -21, -27, -15, -21, -27, -5, 3, 11];
+        let d_b = [18, -9, 18, -10, 18, -11, 0, 18, 1, 18, 2, 18, -18, 0, -21, 1, -24, 2];
+        assert_eq!(results["y"].value, y.map(f64::from));
+        assert_eq!(results["d_a"].value, d_a.map(f64::from));
+        assert_eq!(results["d_b"].value, d_b.map(f64::from));
+    }
+
+    /// The strides, which the kernels read with, lead to the terms that the reference multiplies.
+    #[test]
+    fn strides_find_the_terms_of_every_case() {
+        for case in Matmul.cases() {
+            let request = case.request(&Matmul, 1).unwrap();
+            let p = Problem::of(&request).unwrap();
+            let read = |name| request.tensor(name).map(|t| t.to_float(request.settings.dtype(OP).unwrap()).to_f64());
+            let (a, b, bias) = (read("a").unwrap(), read("b").unwrap(), read("bias"));
+            let y = &Matmul.reference(&request, Precision::Exact).unwrap()["y"];
+            let at = |operand: &Operand| broadcast::offsets(&p.batch, &operand.batch_strides);
+            for (batch, (a_at, b_at)) in at(&p.a).into_iter().zip(at(&p.b)).enumerate() {
+                for (i, j) in [(0, 0), (p.m - 1, p.n / 2), (p.m / 3, p.n - 1)] {
+                    let term =
+                        |k| a[a_at + i * p.a.row_stride + k * p.a.column_stride] * b[b_at + k * p.b.row_stride + j * p.b.column_stride];
+                    let sum = (0..p.k).map(term).sum::<f64>() + bias.as_ref().map_or(0.0, |bias| bias[j]);
+                    assert_eq!(sum, y.value[(batch * p.m + i) * p.n + j], "{} [{batch}, {i}, {j}]", case.name);
+                }
+            }
+        }
     }
 }

@@ -1,15 +1,271 @@
-//! The kernels' host side. Replaced when the kernels land; until then running on a device is an error.
+//! The kernels' host side.
 
-use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::ops::{Prepared, Request};
-use crate::{Error, Result};
+use super::{OP, Problem, SoftmaxOptions};
+use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, View, Work, spread};
+use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::strided::Dims;
+use crate::ops::{Prepared, Request, Tuning};
+use crate::{DType, Error, Result};
 
-/// No kernels yet.
-pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
-    Vec::new()
+crate::params! {
+    /// As in shaders/softmax/forward.wgsl.
+    struct ForwardParams {
+        rows: u32, cols: u32, scale: f32, x_base: u32, y_base: u32, lse_base: u32, mask_base: u32, mask_col: u32,
+        first: u32, padding_0: u32, padding_1: u32, padding_2: u32, sizes: [u32; 4], mask_strides: [u32; 4],
+    }
 }
 
-/// Says that there are no kernels yet.
-pub(super) fn prepare(_gpu: &Gpu, _request: &Request) -> Result<Prepared> {
-    Err(Error::Device { message: "softmax has no kernels yet".into() })
+crate::params! {
+    /// As in shaders/softmax/backward.wgsl.
+    struct BackwardParams {
+        rows: u32, cols: u32, scale: f32, y_base: u32, d_y_base: u32, d_x_base: u32, mask_base: u32, mask_col: u32,
+        first: u32, padding_0: u32, padding_1: u32, padding_2: u32, sizes: [u32; 4], mask_strides: [u32; 4],
+    }
+}
+
+static FORWARD: Kernel = Kernel {
+    name: "softmax/forward",
+    source: include_str!("../../../shaders/softmax/forward.wgsl"),
+    params: ForwardParams::FIELDS,
+    bindings: &[Binding::read("x"), Binding::read("mask").when("MASK"), Binding::write("y"), Binding::write("lse")],
+};
+
+static BACKWARD: Kernel = Kernel {
+    name: "softmax/backward",
+    source: include_str!("../../../shaders/softmax/backward.wgsl"),
+    params: BackwardParams::FIELDS,
+    bindings: &[Binding::read("y"), Binding::read("mask").when("MASK"), Binding::read("d_y"), Binding::write("d_x")],
+};
+
+/// How a row is reduced: by how many invocations, and whether with subgroup operations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Rows {
+    pub lanes: u32,
+    pub subgroups: bool,
+}
+
+impl Rows {
+    /// Every way that the device has.
+    pub fn all(caps: &Caps) -> Vec<Self> {
+        let with = |lanes| [false, true].map(|subgroups| Rows { lanes, subgroups });
+        [64, 256].into_iter().flat_map(with).filter(|rows| caps.subgroups || !rows.subgroups).collect()
+    }
+
+    /// The default, then every way pinned.
+    pub fn tunings(caps: &Caps) -> Vec<Tuning> {
+        let label = |rows: &Rows| format!("lanes={}{}", rows.lanes, if rows.subgroups { " subgroups" } else { "" });
+        let pinned = Rows::all(caps).into_iter().map(|rows| Tuning::pinned(label(&rows), rows));
+        [Tuning::default()].into_iter().chain(pinned).collect()
+    }
+
+    /// A larger workgroup for rows that keep it busy.
+    pub fn choose(gpu: &Gpu, columns: usize) -> Self {
+        gpu.pinned().unwrap_or(Rows { lanes: if columns >= 1024 { 256 } else { 64 }, subgroups: gpu.caps().subgroups })
+    }
+
+    /// The knobs of shaders/lib/reduce.wgsl.
+    pub fn knobs(self) -> Knobs {
+        Knobs::new().u32("LANES", self.lanes).flag("SUBGROUPS", self.subgroups)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Forward {
+    rows: Rows,
+    mask: bool,
+    log: bool,
+}
+
+impl Variant for Forward {
+    fn kernel(&self) -> &'static Kernel {
+        &FORWARD
+    }
+
+    fn knobs(&self) -> Knobs {
+        self.rows.knobs().flag("MASK", self.mask).bool("LOG", self.log)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Backward(Forward);
+
+impl Variant for Backward {
+    fn kernel(&self) -> &'static Kernel {
+        &BACKWARD
+    }
+
+    fn knobs(&self) -> Knobs {
+        self.0.knobs()
+    }
+}
+
+/// Every kernel variant.
+pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
+    let both = |v: Forward| [AnyVariant::of(v), AnyVariant::of(Backward(v))];
+    let all = Rows::all(caps)
+        .into_iter()
+        .flat_map(|rows| [(false, false), (false, true), (true, false), (true, true)].map(|(mask, log)| Forward { rows, mask, log }));
+    all.flat_map(both).collect()
+}
+
+/// Consecutive rows that one dispatch takes, and the mask's place in it.
+struct Piece<'a> {
+    /// The first row of all.
+    row: usize,
+    rows: usize,
+    mask: Option<View<'a>>,
+    mask_base: u32,
+    /// The first row, as `sizes` counts.
+    first: usize,
+    sizes: [u32; 4],
+    mask_strides: [u32; 4],
+}
+
+/// Cuts the rows into pieces whose windows on the large tensors fit one binding, and runs each.
+fn pieces<'a>(gpu: &Gpu, problem: &Problem, mask: Option<&'a Tensor>, mut run: impl FnMut(Piece<'a>) -> Result<()>) -> Result<()> {
+    let caps = gpu.caps();
+    let strides = problem.mask_strides.as_deref();
+    let leading = problem.shape.len() - 1;
+    let dims = Dims::new((0..leading).map(|axis| (problem.shape[axis], [strides.map_or(0, |s| s[axis])])));
+    let row_bytes = (problem.columns * DType::F32.bytes()) as u64;
+    let room = caps.max_binding - u64::from(caps.storage_alignment);
+    if row_bytes > room {
+        let what = "bytes of one row of x, which one binding must hold".to_string();
+        return Err(Error::Limit { op: OP, what, limit: room, got: row_bytes });
+    }
+    let along = strides.map_or(0, |s| s[leading]) * (problem.columns - 1) + 1;
+    let (outer, inner) = dims.split();
+    for index in 0..outer.count() {
+        let [shift] = outer.offsets(index);
+        let mut first = 0;
+        while first < inner.count() {
+            let mut rows = (inner.count() - first).min((room / row_bytes) as usize);
+            let mut window = inner.extent(0, first, rows);
+            // One row of the mask is no longer than one of x, so this ends.
+            while (window.1 - window.0 + along) as u64 > room && rows > 1 {
+                rows = rows.div_ceil(2);
+                window = inner.extent(0, first, rows);
+            }
+            let view = mask.map(|mask| mask.window(shift + window.0, window.1 - window.0 + along));
+            let (sizes, [mask_strides]) = inner.params();
+            run(Piece {
+                row: index * inner.count() + first,
+                rows,
+                mask_base: view.map_or(0, |view| view.base().wrapping_sub(window.0 as u32)),
+                mask: view,
+                first,
+                sizes,
+                mask_strides,
+            })?;
+            first += rows;
+        }
+    }
+    Ok(())
+}
+
+/// What a forward returns.
+#[derive(Clone, Debug)]
+pub struct Softmaxed {
+    /// In x's shape.
+    pub y: Tensor,
+    /// x's shape without its last dimension.
+    pub lse: Tensor,
+}
+
+/// y and lse of x (f32), under a mask (u8, broadcastable to x, 0 = hidden). O(elements of x).
+///
+/// # Errors
+/// As [`Problem::new`]; [`Error::Dtype`] for other types; [`Error::Limit`] when one row is larger than a binding; those of
+/// [`Gpu::dispatch`].
+pub fn forward(gpu: &Gpu, x: &Tensor, mask: Option<&Tensor>, options: &SoftmaxOptions) -> Result<Softmaxed> {
+    let problem = Problem::new(x.shape(), mask.map(Tensor::shape), options)?;
+    check_types(x, mask)?;
+    let (y, lse) = (gpu.empty(DType::F32, &problem.shape)?, gpu.empty(DType::F32, problem.lse_shape())?);
+    let cols = problem.columns;
+    let variant = Forward { rows: Rows::choose(gpu, cols), mask: mask.is_some(), log: options.log };
+    pieces(gpu, &problem, mask, |piece| {
+        let count = piece.rows * cols;
+        let [x, y] = [x, &y].map(|t| t.window(piece.row * cols, count));
+        let lse = lse.window(piece.row, piece.rows);
+        let params = ForwardParams {
+            rows: piece.rows as u32,
+            cols: cols as u32,
+            scale: options.scale,
+            x_base: x.base(),
+            y_base: y.base(),
+            lse_base: lse.base(),
+            mask_base: piece.mask_base,
+            mask_col: problem.mask_strides.as_ref().map_or(0, |s| s[s.len() - 1] as u32),
+            first: piece.first as u32,
+            padding_0: 0,
+            padding_1: 0,
+            padding_2: 0,
+            sizes: piece.sizes,
+            mask_strides: piece.mask_strides,
+        };
+        let binds = [Bind::Read(x), Bind::maybe(piece.mask), Bind::Write(y), Bind::Write(lse)];
+        let work = Work { flops: 6.0 * count as f64, bytes: 8.0 * count as f64 };
+        gpu.dispatch(variant, &params, &binds, spread(piece.rows, gpu.caps()), work)
+    })?;
+    Ok(Softmaxed { y, lse })
+}
+
+/// d_x in x's shape, from what the forward returned as y, and d_y. O(elements of x).
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(gpu: &Gpu, y: &Tensor, mask: Option<&Tensor>, d_y: &Tensor, options: &SoftmaxOptions) -> Result<Tensor> {
+    let problem = Problem::new(y.shape(), mask.map(Tensor::shape), options)?;
+    check_types(y, mask)?;
+    expect_dtype(OP, "d_y", d_y, DType::F32)?;
+    expect_shape(OP, "d_y", d_y.shape(), &problem.shape)?;
+    let d_x = gpu.empty(DType::F32, &problem.shape)?;
+    let cols = problem.columns;
+    let variant = Backward(Forward { rows: Rows::choose(gpu, cols), mask: mask.is_some(), log: options.log });
+    pieces(gpu, &problem, mask, |piece| {
+        let count = piece.rows * cols;
+        let [y, d_y, d_x] = [y, d_y, &d_x].map(|t| t.window(piece.row * cols, count));
+        let params = BackwardParams {
+            rows: piece.rows as u32,
+            cols: cols as u32,
+            scale: options.scale,
+            y_base: y.base(),
+            d_y_base: d_y.base(),
+            d_x_base: d_x.base(),
+            mask_base: piece.mask_base,
+            mask_col: problem.mask_strides.as_ref().map_or(0, |s| s[s.len() - 1] as u32),
+            first: piece.first as u32,
+            padding_0: 0,
+            padding_1: 0,
+            padding_2: 0,
+            sizes: piece.sizes,
+            mask_strides: piece.mask_strides,
+        };
+        let binds = [Bind::Read(y), Bind::maybe(piece.mask), Bind::Read(d_y), Bind::Write(d_x)];
+        let work = Work { flops: 5.0 * count as f64, bytes: 12.0 * count as f64 };
+        gpu.dispatch(variant, &params, &binds, spread(piece.rows, gpu.caps()), work)
+    })?;
+    Ok(d_x)
+}
+
+fn check_types(x: &Tensor, mask: Option<&Tensor>) -> Result<()> {
+    expect_dtype(OP, "x", x, DType::F32)?;
+    mask.map_or(Ok(()), |mask| expect_dtype(OP, "mask", mask, DType::U8))
+}
+
+/// Runs the request on a device.
+pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
+    Problem::of(request)?;
+    let options = SoftmaxOptions::of(&request.settings)?;
+    let tensor = |name| plain_tensor(gpu, request, name);
+    let (x, mask, d_y) = (tensor("x")?, tensor("mask")?, tensor("d_y")?);
+    let gpu = gpu.clone();
+    let Some(x) = x else { unreachable!("a request has its required tensors") };
+    Ok(Box::new(move || {
+        let Softmaxed { y, lse } = forward(&gpu, &x, mask.as_ref(), &options)?;
+        let d_x = d_y.as_ref().map(|d_y| backward(&gpu, &y, mask.as_ref(), d_y, &options)).transpose()?;
+        let mut out = vec![("y".to_string(), y), ("lse".to_string(), lse)];
+        out.extend(d_x.map(|d_x| ("d_x".to_string(), d_x)));
+        Ok(out)
+    }))
 }

@@ -20,9 +20,12 @@ mod cases;
 mod cpu;
 mod gpu;
 
+pub(crate) use gpu::Rows;
+pub use gpu::{Softmaxed, backward, forward};
+
 use super::host::{elements, expect_upstream, misfit, normal, required};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use super::{broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -134,6 +137,10 @@ impl Operation for Softmax {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        Rows::tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

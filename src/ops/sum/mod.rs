@@ -11,11 +11,16 @@
 
 mod cases;
 mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub(crate) use gpu::rows;
+pub use gpu::{backward, forward};
 
 use super::host::{elements, expect_upstream, normal, required};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
+use super::{
+    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
+};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
 
@@ -124,6 +129,10 @@ impl Operation for Sum {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
+        gpu::tunings()
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -16,7 +16,9 @@
 
 mod cases;
 mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub use gpu::{Gradients, backward, forward};
 
 use super::host::{elements, expect_upstream, misfit, normal, required};
 use super::philox::Rng;
@@ -191,5 +193,29 @@ mod tests {
         assert!(message(&[5], &[5, 7], None).contains("'weights'"));
         assert!(message(&[2, 3, 5], &[3, 5, 7], None).contains("broadcast with those of weights, [2]"));
         assert!(message(&[3, 5], &[2, 5, 7], Some(&[2, 3, 5])).contains("'mask'"), "the mask belongs to weights, not to o");
+    }
+
+    /// With hidden weights set to 0 and nothing planted it is a matmul, gradients at visible places included.
+    #[test]
+    fn is_a_matmul_of_the_visible_weights() {
+        use crate::ops::host::visible;
+        use crate::ops::matmul::Matmul;
+        for case in WeightedSum.cases().iter().filter(|case| !case.name.contains("nan")) {
+            let request = case.request(&WeightedSum, 1).unwrap();
+            let problem = Problem::of(&request).unwrap();
+            let visible = visible(request.tensor("mask").zip(problem.mask_strides.as_deref()), &problem.weights_shape);
+            let shown = |values: Vec<f64>| values.into_iter().zip(&visible).map(|(x, &v)| if v { x as f32 } else { 0.0 }).collect();
+            let mut tensors = Arrays::new();
+            tensors.insert("a".into(), crate::Array::f32(&problem.weights_shape, shown(request.tensors["weights"].to_f64())));
+            tensors.insert("b".into(), request.tensors["v"].clone());
+            request.tensor("d_o").and_then(|d_o| tensors.insert("d_y".into(), d_o.clone()));
+            let theirs = Matmul.reference(&Request::new(Matmul.spec(), tensors, Settings::default()).unwrap(), Precision::Exact).unwrap();
+            let ours = WeightedSum.reference(&request, Precision::Exact).unwrap();
+            for (name, key) in [("o", "y"), ("d_weights", "d_a"), ("d_v", "d_b")].into_iter().filter(|(name, _)| ours.contains_key(*name)) {
+                let expected = |i: usize| if name == "d_weights" && !visible[i] { 0.0 } else { theirs[key].value[i] };
+                let close = |(i, x): (usize, &f64)| (x - expected(i)).abs() <= 1e-12 * (1.0 + x.abs());
+                assert!(ours[name].value.iter().enumerate().all(close), "{} {name}", case.name);
+            }
+        }
     }
 }

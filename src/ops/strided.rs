@@ -1,0 +1,114 @@
+//! Several tensors stepped through together: dimensions with one stride for each tensor. Kernels take up to [`KERNEL_DIMS`] of them
+//! (shaders/lib/index.wgsl); what has more is recorded in several dispatches.
+
+/// Dimensions that a kernel can tell apart.
+pub(crate) const KERNEL_DIMS: usize = 4;
+
+/// Dimensions, the last one fastest, each with its size and the strides of N tensors, in elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Dims<const N: usize>(Vec<(usize, [usize; N])>);
+
+impl<const N: usize> Dims<N> {
+    /// Leaves out dimensions of one and joins neighbours where every tensor steps evenly over both.
+    pub fn new(dims: impl IntoIterator<Item = (usize, [usize; N])>) -> Self {
+        let mut joined: Vec<(usize, [usize; N])> = vec![];
+        for (size, strides) in dims.into_iter().filter(|(size, _)| *size > 1) {
+            match joined.last_mut() {
+                Some(last) if (0..N).all(|t| last.1[t] == strides[t] * size) => *last = (last.0 * size, strides),
+                _ => joined.push((size, strides)),
+            }
+        }
+        Dims(joined)
+    }
+
+    /// The number of indices.
+    pub fn count(&self) -> usize {
+        self.0.iter().map(|(size, _)| size).product()
+    }
+
+    /// The offsets of an index in each tensor.
+    pub fn offsets(&self, index: usize) -> [usize; N] {
+        let mut rest = index;
+        let mut offsets = [0; N];
+        for (size, strides) in self.0.iter().rev() {
+            (0..N).for_each(|t| offsets[t] += rest % size * strides[t]);
+            rest /= size;
+        }
+        offsets
+    }
+
+    /// The largest stride of a tensor: how far the outermost steps reach.
+    pub fn longest(&self, tensor: usize) -> usize {
+        self.0.iter().map(|(_, strides)| strides[tensor]).max().unwrap_or(0)
+    }
+
+    /// The stride of the fastest dimension; `None` when there is one index only.
+    pub fn last_stride(&self, tensor: usize) -> Option<usize> {
+        self.0.last().map(|(_, strides)| strides[tensor])
+    }
+
+    /// The smallest and the largest offset in a tensor of the indices from `first` on.
+    pub fn extent(&self, tensor: usize, first: usize, count: usize) -> (usize, usize) {
+        if count == self.count() {
+            return (0, self.0.iter().map(|(size, strides)| (size - 1) * strides[tensor]).sum());
+        }
+        let offsets = (first..first + count).map(|index| self.offsets(index)[tensor]);
+        offsets.fold((usize::MAX, 0), |(low, high), at| (low.min(at), high.max(at)))
+    }
+
+    /// The dimensions that do not fit one kernel, and those that do.
+    pub fn split(&self) -> (Self, Self) {
+        let (outer, inner) = self.0.split_at(self.0.len().saturating_sub(KERNEL_DIMS));
+        (Dims(outer.to_vec()), Dims(inner.to_vec()))
+    }
+
+    /// As kernel parameters, filled up with dimensions of one: the sizes, and the strides of each tensor.
+    ///
+    /// # Panics
+    /// With more than [`KERNEL_DIMS`] dimensions: [`split`](Self::split) comes first.
+    pub fn params(&self) -> ([u32; KERNEL_DIMS], [[u32; KERNEL_DIMS]; N]) {
+        let mut padded = [(1, [0; N]); KERNEL_DIMS];
+        padded[KERNEL_DIMS - self.0.len()..].copy_from_slice(&self.0);
+        let strides = std::array::from_fn(|t| padded.map(|(_, strides)| strides[t] as u32));
+        (padded.map(|(size, _)| size as u32), strides)
+    }
+
+    /// The dimension with the longest stride of a tensor, of those with a stride.
+    pub fn widest(&self, tensor: usize) -> Option<usize> {
+        let dims = self.0.iter().enumerate().filter(|(_, (_, strides))| strides[tensor] > 0);
+        dims.max_by_key(|(_, (_, strides))| strides[tensor]).map(|(axis, _)| axis)
+    }
+
+    /// The dimensions cut in two along one, and how far the second part starts in each tensor.
+    pub fn halves(&self, axis: usize) -> (Self, Self, [usize; N]) {
+        let (size, strides) = self.0[axis];
+        let with = |size: usize| {
+            let mut dims = self.0.clone();
+            dims[axis].0 = size;
+            Dims(dims)
+        };
+        (with(size / 2), with(size - size / 2), strides.map(|stride| stride * (size / 2)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_are_joined_where_all_tensors_step_evenly() {
+        // A contiguous tensor, and one that is repeated along the middle.
+        let dims = Dims::new([(2, [30, 5]), (3, [10, 0]), (1, [99, 99]), (2, [5, 0]), (5, [1, 1])]);
+        assert_eq!(dims.0, [(2, [30, 5]), (6, [5, 0]), (5, [1, 1])]);
+        assert_eq!((dims.count(), dims.offsets(59), dims.longest(0)), (60, [59, 9], 30));
+        assert_eq!((dims.extent(1, 0, 60), dims.extent(0, 4, 3), dims.extent(1, 4, 3)), ((0, 9), (4, 6), (0, 4)));
+        assert_eq!(dims.params(), ([1, 2, 6, 5], [[0, 30, 5, 1], [0, 5, 0, 1]]));
+    }
+
+    #[test]
+    fn halves_cover_the_whole() {
+        let dims = Dims::new([(5, [7, 1])]);
+        let (low, high, start) = dims.halves(0);
+        assert_eq!((low.count(), high.count(), start), (2, 3, [14, 2]));
+    }
+}
