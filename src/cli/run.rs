@@ -135,8 +135,6 @@ fn general_help(session: &mut Session, asked: bool) -> Result<Verdict> {
 /// The tensors and keys that the arguments ask for.
 fn request(op: &dyn Operation, args: &Args) -> Result<Request> {
     let settings = settings(COMMAND, &args.set)?;
-    let wrong =
-        |key: &str, expected: &str, got: &str| Error::Argument { op: COMMAND, key: key.into(), expected: expected.into(), got: got.into() };
     let tensors = match (&args.input, &args.shape) {
         (Some(path), _) => {
             if args.output.is_none() && !args.compare {
