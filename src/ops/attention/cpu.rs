@@ -1,7 +1,7 @@
 //! The reference: the formula of the module's page, row by row.
 //!
-//! One head of one sequence is a [`Head`]; `attention` slices its tensors into heads and `attention_varlen` gathers its heads from
-//! the packed tokens. Hidden pairs are never looked at, so nothing that they hold can reach a result.
+//! One head of one sequence is a [`Head`]; `attention` slices its tensors into heads and `attention_varlen` gathers its
+//! heads from the packed tokens. Hidden pairs are never looked at, so nothing that they hold can reach a result.
 
 use super::{AttentionOptions, OP, Problem};
 use crate::ops::host::{reals, required};
@@ -200,7 +200,8 @@ impl<R: Real> Head<'_, R> {
             if self.slope.is_some() {
                 result.d_slope += -(d_s * self.distance(i, j));
             }
-            // S_ij = c · tanh(S_ij / c)  →  dS_ij · (1 − tanh²);   S_ij = scale · q_i·k_j  →  dQ_i = scale Σ_j dS_ij k_j,  dK_j = scale Σ_i dS_ij q_i
+            // S_ij = c · tanh(S_ij / c)  →  dS_ij · (1 − tanh²)
+            // S_ij = scale · q_i·k_j  →  dQ_i = scale Σ_j dS_ij k_j,  dK_j = scale Σ_i dS_ij q_i
             let d_s = self.scale * (d_s * pair.cap);
             add_scaled(row_mut(&mut result.d_q, i, self.dim), d_s, row(self.k, j, self.dim));
             add_scaled(row_mut(&mut result.d_k, j, self.dim), d_s, row(self.q, i, self.dim));

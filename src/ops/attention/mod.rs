@@ -1,7 +1,8 @@
 //! Scaled dot-product attention with masks, bias, softcap, ALiBi, windows, grouped heads and dropout, forward and backward.
 //!
-//! Shapes: q `[batch, heads_q, seq_q, dim]`, k `[batch, heads_kv, seq_k, dim]`, v `[batch, heads_kv, seq_k, dim_v]`. Query head h reads
-//! key and value head h / (heads_q / heads_kv). For each batch element and head, query i stands at key position p = i + offset:
+//! Shapes: q `[batch, heads_q, seq_q, dim]`, k `[batch, heads_kv, seq_k, dim]`, v `[batch, heads_kv, seq_k, dim_v]`. Query
+//! head h reads key and value head h / (heads_q / heads_kv). For each batch element and head, query i stands at key position
+//! p = i + offset:
 //!
 //! ```text
 //! S_ij  = scale · q_i·k_j                                        scale is 1/√dim by default
@@ -15,11 +16,11 @@
 //! lse_i = m_i + log l_i                                          of the logits as they are before dropout
 //! ```
 //!
-//! A row with nothing visible has o = 0, lse = −∞ and gradients of 0. What a hidden pair holds, NaN and infinities included, reaches nothing.
-//! A NaN in the bias is visible and does what NaN does. The output `weights` is P̃: what o was made with.
+//! A row with nothing visible has o = 0, lse = −∞ and gradients of 0. What a hidden pair holds, NaN and infinities included,
+//! reaches nothing. A NaN in the bias is visible and does what NaN does. The output `weights` is P̃: what o was made with.
 //!
-//! Dropout keeps pair (b, h, i, j) when the Philox word of element ((b·heads_q + h)·seq_q + i)·seq_k + j under `seed` is at least p_drop·2³²
-//! ([`philox::element`](crate::ops::philox::element)), or where `dropout_keep` says so.
+//! Dropout keeps pair (b, h, i, j) when the Philox word of element ((b·heads_q + h)·seq_q + i)·seq_k + j under `seed` is at
+//! least p_drop·2³² ([`philox::element`]), or where `dropout_keep` says so.
 //!
 //! Backward, for the upstream gradient dO; no gradient flows through lse and weights:
 //!
@@ -32,18 +33,20 @@
 //!
 //! With `dtype=f16`, q, k, v and dO are rounded to f16; everything else is computed as with f32.
 //!
-//! Time: O(batch · heads_q · visible pairs · (dim + dim_v)). When not to use it: for sequences of different lengths that would be
-//! padded, [`attention_varlen`](crate::ops::attention_varlen) does no work for the padding.
+//! Time: O(batch · heads_q · visible pairs · (dim + dim_v)). When not to use it: for sequences of different lengths that
+//! would be padded, [`attention_varlen`](crate::ops::attention_varlen) does no work for the padding.
 //!
-//! Sources: Vaswani et al. 2017, arXiv:1706.03762; multi-query Shazeer 2019, arXiv:1911.02150; grouped Ainslie et al. 2023, arXiv:2305.13245;
-//! window Beltagy et al. 2020, arXiv:2004.05150; ALiBi Press et al. 2021, arXiv:2108.12409; softcap Gemma Team 2024, arXiv:2408.00118; the
-//! backward with delta Dao et al. 2022, arXiv:2205.14135.
+//! Sources: Vaswani et al. 2017, arXiv:1706.03762; multi-query Shazeer 2019, arXiv:1911.02150; grouped Ainslie et al. 2023,
+//! arXiv:2305.13245; window Beltagy et al. 2020, arXiv:2004.05150; ALiBi Press et al. 2021, arXiv:2108.12409; softcap Gemma
+//! Team 2024, arXiv:2408.00118; the backward with delta Dao et al. 2022, arXiv:2205.14135.
 
 mod cases;
 pub(crate) mod cpu;
 mod gpu;
 mod options;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use options::{AttentionOptions, Path};
 pub use problem::{Broadcast, Problem, Shapes};
@@ -171,7 +174,8 @@ fn wrong_shape(got: &str) -> crate::Error {
     crate::Error::Argument { op: OP, key: "shape".into(), expected: SPEC.shape.into(), got: got.into() }
 }
 
-/// Bytes of every tensor of the request, of `outputs` f32 elements, and of the gradients, each moved once. q, k, v and dO are stored as `dtype`.
+/// Bytes of every tensor of the request, of `outputs` f32 elements, and of the gradients, each moved once. q, k, v and dO
+/// are stored as `dtype`.
 pub(crate) fn bytes(spec: &Spec, request: &Request, dtype: crate::DType, outputs: usize) -> f64 {
     let stored = |name: &str, array: &Array| match name {
         "q" | "k" | "v" | "d_o" => array.len() * dtype.bytes(),

@@ -96,8 +96,8 @@ impl AttentionOptions {
     /// Checks the values.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a scale or softcap that is not finite, a negative softcap, a dropout_p outside 0 <= p < 1, and for
-    /// `path: Fused`, which no kernel serves.
+    /// [`Error::Argument`] for a scale or softcap that is not finite, a negative softcap, a dropout_p outside 0 <= p < 1,
+    /// and for `path: Fused`, which no kernel serves.
     pub fn check(&self, op: &'static str) -> Result<()> {
         let fault = |key: &str, expected: &str, got: String| Err(Error::Argument { op, key: key.into(), expected: expected.into(), got });
         if let Some(scale) = self.scale.filter(|scale| !scale.is_finite()) {
@@ -141,8 +141,8 @@ impl AttentionOptions {
     }
 }
 
-/// The numbers of arithmetic operations in the products of attention over `pairs` visible pairs of query and key. Forward: S = QKᵀ and O = PV. Backward:
-/// dV, dP, dQ and dK; the recomputation of S is not counted. The exponentials are not counted either.
+/// Floating-point operations of the products over `pairs` visible pairs. Forward: QKᵀ and PV. Backward: dV, dP, dQ and dK;
+/// computing S again is not counted, nor are the exponentials.
 pub(crate) fn flops(pairs: f64, dim: usize, dim_v: usize, backward: bool) -> f64 {
     let products = if backward { 3.0 } else { 1.0 };
     2.0 * pairs * products * (dim + dim_v) as f64

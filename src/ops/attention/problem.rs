@@ -86,8 +86,9 @@ impl Problem {
     /// Checks that shapes, lengths and options fit together.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a tensor that does not fit the others, [`Error::Limit`] for one of more than 2³¹ elements, [`Error::Dtype`] when
-    /// `dtype` is not a float, and [`Error::Argument`] for options or key lengths with values that are not accepted.
+    /// [`Error::Shape`] for a tensor that does not fit the others, [`Error::Limit`] for one of more than 2³¹ elements,
+    /// [`Error::Dtype`] when `dtype` is not a float, and [`Error::Argument`] for options or key lengths with values that are
+    /// not accepted.
     pub fn new(shapes: &Shapes, options: &AttentionOptions) -> Result<Self> {
         options.check(OP)?;
         check_float(OP, shapes.dtype)?;

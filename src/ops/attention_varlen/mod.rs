@@ -1,29 +1,35 @@
 //! Attention over sequences of different lengths packed one after the other, with no padding, forward and backward.
 //!
-//! Shapes: q `[total_q, heads_q, dim]`, k `[total_k, heads_kv, dim]`, v `[total_k, heads_kv, dim_v]`. The queries of sequence n are the tokens
-//! from cu_seqlens_q[n] up to, not including, cu_seqlens_q[n+1]; likewise its keys. A query sees keys of its own sequence only. Within a
-//! sequence the formulas are those of [`attention`](crate::ops::attention), with i and j counted from the sequence's first query and key and
+//! Shapes: q `[total_q, heads_q, dim]`, k `[total_k, heads_kv, dim]`, v `[total_k, heads_kv, dim_v]`. The queries of
+//! sequence n are the tokens from `cu_seqlens_q[n]` up to, not including, `cu_seqlens_q[n+1]`; likewise its keys. A query
+//! sees keys of its own sequence only. Within a sequence the formulas are those of [`attention`](crate::ops::attention),
+//! with i and j counted from the sequence's first query and key and
 //!
 //! ```text
 //! p = i + (keys of the sequence − queries of the sequence) + offset
 //! ```
 //!
-//! so that with the default offset of 0 the last query stands at the last key, for causality and windows alike. With more queries than keys the first
-//! queries of a causal sequence see nothing: their o is 0, their lse −∞ and their gradients 0. Sequences may be empty, of queries, of keys or of both.
+//! so that with the default offset of 0 the last query stands at the last key, for causality and windows alike. With more
+//! queries than keys the first queries of a causal sequence see nothing: their o is 0, their lse −∞ and their gradients 0.
+//! Sequences may be empty, of queries, of keys or of both.
 //!
 //! Dropout keeps the pair of packed query token t and packed key token u in query head h when the Philox word of element
-//! (h·total_q + t)·total_k + u under `seed` is at least p_drop·2³². These are the elements that `attention` would use for the packed tokens as one batch
-//! element, so that a kernel that takes one sequence at a time counts from (h·total_q + first query)·total_k + first key, in rows of total_k.
+//! (h·total_q + t)·total_k + u under `seed` is at least p_drop·2³². These are the elements that `attention` would use for
+//! the packed tokens as one batch element, so that a kernel that takes one sequence at a time counts from (h·total_q + first
+//! query)·total_k + first key, in rows of total_k.
 //!
-//! Time: O(heads_q · visible pairs · (dim + dim_v)). When not to use it: sequences of one length are `attention`'s, which also takes masks and bias.
+//! Time: O(heads_q · visible pairs · (dim + dim_v)). When not to use it: sequences of one length are `attention`'s, which
+//! also takes masks and bias.
 //!
-//! Sources: the packed layout and its alignment are those of flash-attention's varlen functions, Dao 2023, arXiv:2307.08691; for the formulas see
-//! [`attention`](crate::ops::attention).
+//! Sources: the packed layout and its alignment are those of flash-attention's varlen functions, Dao 2023, arXiv:2307.08691;
+//! for the formulas see [`attention`](crate::ops::attention).
 
 mod cases;
 mod cpu;
 mod gpu;
 mod problem;
+#[cfg(test)]
+mod tests;
 
 pub use problem::{Problem, Sequence, Shapes};
 

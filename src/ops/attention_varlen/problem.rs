@@ -67,9 +67,10 @@ impl Problem {
     /// Checks that shapes, boundaries and options fit together.
     ///
     /// # Errors
-    /// [`Error::Shape`] for a tensor that does not fit the others, [`Error::Limit`] for one of more than 2³¹ elements, [`Error::Dtype`] when
-    /// `dtype` is not a float, and [`Error::Argument`] for options (`weights` included, which packed attention does not have) or boundaries
-    /// with values that are not accepted: they start at 0, never decrease and end at the number of tokens.
+    /// [`Error::Shape`] for a tensor that does not fit the others, [`Error::Limit`] for one of more than 2³¹ elements,
+    /// [`Error::Dtype`] when `dtype` is not a float, and [`Error::Argument`] for options (`weights` included, which packed
+    /// attention does not have) or boundaries with values that are not accepted: they start at 0, never decrease and end at
+    /// the number of tokens.
     pub fn new(shapes: &Shapes, options: &AttentionOptions) -> Result<Self> {
         options.check(OP)?;
         if options.weights {
@@ -142,7 +143,8 @@ impl Problem {
         Problem::new(&shapes, &options)
     }
 
-    /// The element of the random numbers of dropout that belongs to packed query token `t` and packed key token `u` in query head `h`.
+    /// The element of the random numbers of dropout that belongs to packed query token `t` and packed key token `u` in query
+    /// head `h`.
     pub fn dropout_element(&self, h: usize, t: usize, u: usize) -> u64 {
         (h * self.total_q + t) as u64 * self.total_k as u64 + u as u64
     }
