@@ -30,6 +30,9 @@ const WRONG: u8 = 1;
 /// Bad arguments or a bad input file.
 const MISUSED: u8 = 2;
 
+/// The `--device` that is the reference.
+const CPU: &str = "cpu";
+
 /// Attention and recurrent layers on any GPU, forward and backward, checked against an f64 reference.
 #[derive(Parser)]
 #[command(name = "wattn", version, arg_required_else_help = true)]
@@ -70,7 +73,9 @@ pub fn execute(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, er
         Ok(cli) => cli,
         Err(usage) => return explain(&usage, out, err),
     };
-    let mut session = Session { device: cli.device, json: cli.json, out, err };
+    // An empty WATTN_DEVICE is one that is not set.
+    let device = if cli.device.is_empty() { "auto".into() } else { cli.device };
+    let mut session = Session { device, json: cli.json, out, err };
     let outcome = match cli.command {
         Command::Devices => devices::execute(&mut session),
         Command::Run(args) => run::execute(&mut session, &args),
@@ -162,13 +167,12 @@ impl Session<'_> {
     }
 
     /// Opens the device that was asked for. `auto` without any adapter is the CPU reference, and a note.
-    fn engine(&mut self, baseline: bool) -> Result<Engine> {
-        if self.device == "cpu" {
+    fn engine(&mut self) -> Result<Engine> {
+        if self.device == CPU {
             return Ok(Engine::Cpu);
         }
-        let options = GpuOptions { device: self.device.clone(), baseline, ..GpuOptions::default() };
-        match Gpu::new(&options) {
-            Err(error @ Error::NoAdapter { .. }) if self.device == "auto" => {
+        match self.open(false) {
+            Err(error @ Error::NoAdapter { .. }) => {
                 self.note(format!("{error}; the CPU reference is used instead"));
                 Ok(Engine::Cpu)
             }
@@ -176,17 +180,17 @@ impl Session<'_> {
         }
     }
 
-    /// Opens the device that was asked for where the CPU will not do; `None`, and a note, when it is the CPU.
+    /// Opens the device that was asked for where the CPU will not do; `None`, and a note, when it is the CPU that was asked for.
     fn gpu(&mut self, baseline: bool, purpose: &str) -> Result<Option<Gpu>> {
-        match self.engine(baseline)? {
-            Engine::Gpu(gpu) => Ok(Some(gpu)),
-            Engine::Cpu => {
-                self.note(format!(
-                    "error: on the CPU there is nothing to {purpose}: it runs the reference itself; choose a device of `wattn devices`"
-                ));
-                Ok(None)
-            }
+        if self.device == CPU {
+            self.note(format!("error: on the CPU there is nothing to {purpose}: it runs the reference itself; see `wattn devices`"));
+            return Ok(None);
         }
+        self.open(baseline).map(Some)
+    }
+
+    fn open(&self, baseline: bool) -> Result<Gpu> {
+        Gpu::new(&GpuOptions { device: self.device.clone(), baseline, ..GpuOptions::default() })
     }
 }
 

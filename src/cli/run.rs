@@ -36,7 +36,7 @@ pub(super) struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Draw no upstream gradients: run the forward pass alone.
-    #[arg(long, requires = "shape")]
+    #[arg(long, requires = "shape", conflicts_with = "input")]
     forward_only: bool,
     /// Compute the f64 reference too, and fail where a result is beyond the budget.
     #[arg(long)]
@@ -96,7 +96,7 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     if let Some(path) = &args.output {
         io::check_writable(path)?;
     }
-    let measured = match session.engine(false)? {
+    let measured = match session.engine()? {
         Engine::Gpu(gpu) => on_gpu(&gpu, op, &request)?,
         Engine::Cpu => on_cpu(op, &request)?,
     };
