@@ -19,19 +19,12 @@ struct Lane {
 #end
 }
 
-#if SUBGROUPS
-// Whether this is the first invocation of its subgroup. (naga 30 does not know subgroupElect.)
-fn is_first(lane: Lane) -> bool {
-    return subgroupBroadcastFirst(lane.local) == lane.local;
-}
-#end
-
 fn reduce_max(lane: Lane, x: f32) -> f32 {
     // The barrier keeps the values of an earlier reduction until every invocation has read them.
     workgroupBarrier();
 #if SUBGROUPS
     let mine = subgroupMax(x);
-    if is_first(lane) {
+    if subgroupBroadcastFirst(lane.local) == lane.local {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();
@@ -57,7 +50,7 @@ fn reduce_sum(lane: Lane, x: f32) -> f32 {
     workgroupBarrier();
 #if SUBGROUPS
     let mine = subgroupAdd(x);
-    if is_first(lane) {
+    if subgroupBroadcastFirst(lane.local) == lane.local {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();
