@@ -76,23 +76,60 @@ fn stage_b(local: u32, k0: u32, col0: u32, along_k: bool) {
     }
 }
 
-// Adds the product of the staged panels.
+// Adds the product of one step of the staged panels.
+fn step_of(k: u32, x: u32, y: u32, c: ptr<function, Block>) {
+    let a_lo = panel_a[k * PITCH + 2u * y];
+    let a_hi = panel_a[k * PITCH + 2u * y + 1u];
+    let b_lo = panel_b[k * PITCH + 2u * x];
+    let b_hi = panel_b[k * PITCH + 2u * x + 1u];
+    (*c).l0 = fma(vec4(a_lo.x), b_lo, (*c).l0); (*c).r0 = fma(vec4(a_lo.x), b_hi, (*c).r0);
+    (*c).l1 = fma(vec4(a_lo.y), b_lo, (*c).l1); (*c).r1 = fma(vec4(a_lo.y), b_hi, (*c).r1);
+    (*c).l2 = fma(vec4(a_lo.z), b_lo, (*c).l2); (*c).r2 = fma(vec4(a_lo.z), b_hi, (*c).r2);
+    (*c).l3 = fma(vec4(a_lo.w), b_lo, (*c).l3); (*c).r3 = fma(vec4(a_lo.w), b_hi, (*c).r3);
+    (*c).l4 = fma(vec4(a_hi.x), b_lo, (*c).l4); (*c).r4 = fma(vec4(a_hi.x), b_hi, (*c).r4);
+    (*c).l5 = fma(vec4(a_hi.y), b_lo, (*c).l5); (*c).r5 = fma(vec4(a_hi.y), b_hi, (*c).r5);
+    (*c).l6 = fma(vec4(a_hi.z), b_lo, (*c).l6); (*c).r6 = fma(vec4(a_hi.z), b_hi, (*c).r6);
+    (*c).l7 = fma(vec4(a_hi.w), b_lo, (*c).l7); (*c).r7 = fma(vec4(a_hi.w), b_hi, (*c).r7);
+}
+
+// Adds the product of the staged panels. Four steps a round: Mesa 22.3's lavapipe leaves all loops of an invocation, without a word, after
+// 65,535 rounds in total, and a sum of 65,536 terms must stay below that.
 fn multiply(x: u32, y: u32, c: ptr<function, Block>) {
+    for (var k = 0u; k < PANEL; k += 4u) {
+        step_of(k, x, y, c);
+        step_of(k + 1u, x, y, c);
+        step_of(k + 2u, x, y, c);
+        step_of(k + 3u, x, y, c);
+    }
+}
+
+#if GUARD
+// Adds a * b to row i of the guarded sums, unless the pair is hidden.
+fn add_shown(i: u32, a: f32, b_lo: vec4<f32>, b_hi: vec4<f32>, sums: ptr<function, array<vec4<f32>, 16>>) {
+    if !is_hidden(a) {
+        (*sums)[2u * i] = fma(vec4(a), b_lo, (*sums)[2u * i]);
+        (*sums)[2u * i + 1u] = fma(vec4(a), b_hi, (*sums)[2u * i + 1u]);
+    }
+}
+
+// Adds the product of the staged panels without the hidden pairs.
+fn multiply_shown(x: u32, y: u32, sums: ptr<function, array<vec4<f32>, 16>>) {
     for (var k = 0u; k < PANEL; k++) {
         let a_lo = panel_a[k * PITCH + 2u * y];
         let a_hi = panel_a[k * PITCH + 2u * y + 1u];
         let b_lo = panel_b[k * PITCH + 2u * x];
         let b_hi = panel_b[k * PITCH + 2u * x + 1u];
-        (*c).l0 = fma(vec4(a_lo.x), b_lo, (*c).l0); (*c).r0 = fma(vec4(a_lo.x), b_hi, (*c).r0);
-        (*c).l1 = fma(vec4(a_lo.y), b_lo, (*c).l1); (*c).r1 = fma(vec4(a_lo.y), b_hi, (*c).r1);
-        (*c).l2 = fma(vec4(a_lo.z), b_lo, (*c).l2); (*c).r2 = fma(vec4(a_lo.z), b_hi, (*c).r2);
-        (*c).l3 = fma(vec4(a_lo.w), b_lo, (*c).l3); (*c).r3 = fma(vec4(a_lo.w), b_hi, (*c).r3);
-        (*c).l4 = fma(vec4(a_hi.x), b_lo, (*c).l4); (*c).r4 = fma(vec4(a_hi.x), b_hi, (*c).r4);
-        (*c).l5 = fma(vec4(a_hi.y), b_lo, (*c).l5); (*c).r5 = fma(vec4(a_hi.y), b_hi, (*c).r5);
-        (*c).l6 = fma(vec4(a_hi.z), b_lo, (*c).l6); (*c).r6 = fma(vec4(a_hi.z), b_hi, (*c).r6);
-        (*c).l7 = fma(vec4(a_hi.w), b_lo, (*c).l7); (*c).r7 = fma(vec4(a_hi.w), b_hi, (*c).r7);
+        add_shown(0u, a_lo.x, b_lo, b_hi, sums);
+        add_shown(1u, a_lo.y, b_lo, b_hi, sums);
+        add_shown(2u, a_lo.z, b_lo, b_hi, sums);
+        add_shown(3u, a_lo.w, b_lo, b_hi, sums);
+        add_shown(4u, a_hi.x, b_lo, b_hi, sums);
+        add_shown(5u, a_hi.y, b_lo, b_hi, sums);
+        add_shown(6u, a_hi.z, b_lo, b_hi, sums);
+        add_shown(7u, a_hi.w, b_lo, b_hi, sums);
     }
 }
+#end
 
 // c[row0 .. row0+TILE, col0 .. col0+TILE], of which this invocation stores its EACH x EACH.
 fn product(local: u32, row0: u32, col0: u32, depth: u32, a_along_k: bool, b_along_k: bool) {
@@ -111,17 +148,7 @@ fn product(local: u32, row0: u32, col0: u32, depth: u32, a_along_k: bool, b_alon
             workgroupBarrier();
 #if GUARD
             if atomicLoad(&unsafe_b) == 1u {
-                for (var k = 0u; k < PANEL; k++) {
-                    let b_lo = panel_b[k * PITCH + 2u * x];
-                    let b_hi = panel_b[k * PITCH + 2u * x + 1u];
-                    for (var i = 0u; i < EACH; i++) {
-                        let a = panel_a[k * PITCH + 2u * y + i / 4u][i % 4u];
-                        if !is_hidden(a) {
-                            guarded[2u * i] = fma(vec4(a), b_lo, guarded[2u * i]);
-                            guarded[2u * i + 1u] = fma(vec4(a), b_hi, guarded[2u * i + 1u]);
-                        }
-                    }
-                }
+                multiply_shown(x, y, &guarded);
             } else {
                 multiply(x, y, &c);
             }
