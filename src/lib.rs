@@ -1,8 +1,12 @@
 //! Attention and recurrent layers, forward and backward, on any GPU that wgpu reaches.
 
 mod array;
+#[cfg(feature = "cli")]
+pub mod cli;
 mod error;
 pub mod gpu;
+#[cfg(feature = "cli")]
+pub mod io;
 pub mod ops;
 
 pub use array::{Array, DType, Data};

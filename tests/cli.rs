@@ -1,0 +1,413 @@
+//! The binary from outside: files in and out, exit codes, one-line errors. Tests that need an adapter fail without one.
+#![cfg(feature = "cli")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use wattn::ops::Arrays;
+use wattn::{Array, io};
+
+struct Ran {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_wattn"));
+    command.args(args).env_remove("WATTN_DEVICE").env_remove("WATTN_SHADERS");
+    // Some Vulkan drivers complain on stderr about a desktop that is not there.
+    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
+    command
+}
+
+fn wattn(args: &[&str]) -> Ran {
+    finish(command(args))
+}
+
+fn finish(mut command: Command) -> Ran {
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    Ran { code: output.status.code().expect("killed by a signal"), out: text(output.stdout), err: text(output.stderr) }
+}
+
+impl Ran {
+    #[track_caller]
+    fn succeeded(self) -> Self {
+        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
+        self
+    }
+
+    /// Failed with that code and one line on stderr that contains `part`.
+    #[track_caller]
+    fn failed(self, code: i32, part: &str) -> Self {
+        assert_eq!(self.code, code, "{}{}", self.out, self.err);
+        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
+        assert!(self.err.starts_with("error: ") && self.err.contains(part), "{}", self.err);
+        self
+    }
+
+    fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}", self.out))
+    }
+}
+
+struct Dir(tempfile::TempDir);
+
+impl Dir {
+    fn new() -> Self {
+        Dir(tempfile::tempdir().unwrap())
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.path().join(name).to_str().unwrap().to_string()
+    }
+
+    /// Writes tensors and returns the file's path.
+    fn file(&self, name: &str, arrays: &Arrays) -> String {
+        io::write(&self.0.path().join(name), arrays).unwrap();
+        self.path(name)
+    }
+
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+    }
+}
+
+fn arrays<const N: usize>(pairs: [(&str, Array); N]) -> Arrays {
+    pairs.into_iter().map(|(name, array)| (name.to_string(), array)).collect()
+}
+
+/// Different numbers of no particular pattern.
+fn floats(shape: &[usize]) -> Array {
+    let count = shape.iter().product::<usize>();
+    Array::f32(shape, (0..count).map(|i| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.0).collect())
+}
+
+fn read(path: &str) -> Arrays {
+    io::read(Path::new(path)).unwrap()
+}
+
+fn softmax_input() -> Arrays {
+    arrays([("x", floats(&[2, 3, 5])), ("d_y", floats(&[2, 3, 5])), ("mask", Array::u8(&[5], vec![1, 1, 0, 1, 1]))])
+}
+
+#[test]
+fn files_go_through_the_reference_in_both_formats_and_the_same_twice() {
+    let dir = Dir::new();
+    let mut results = Vec::new();
+    for (input, output) in [("a.npz", "b.safetensors"), ("a.safetensors", "b.npz")] {
+        let input = dir.file(input, &softmax_input());
+        let output = dir.path(output);
+        let run = || {
+            let ran = wattn(&["run", "softmax", &input, "-o", &output, "--set", "scale=0.5", "--device", "cpu"]).succeeded();
+            assert!(ran.out.contains("softmax on CPU") && ran.out.contains("[2, 3, 5]"), "{}", ran.out);
+            std::fs::read(&output).unwrap()
+        };
+        assert_eq!(run(), run());
+        results.push(read(&output));
+    }
+    assert_eq!(results[0], results[1]);
+    let got = &results[0];
+    assert_eq!(got.keys().collect::<Vec<_>>(), ["d_x", "lse", "y"]);
+    let y = got["y"].to_f64();
+    assert!(y.chunks(5).all(|row| row[2] == 0.0 && (row.iter().sum::<f64>() - 1.0).abs() < 1e-6), "{y:?}");
+}
+
+#[test]
+fn without_an_upstream_gradient_there_are_no_gradients() {
+    let dir = Dir::new();
+    let input = dir.file("a.npz", &arrays([("x", floats(&[3, 4]))]));
+    let output = dir.path("b.npz");
+    wattn(&["run", "softmax", &input, "-o", &output, "--device", "cpu"]).succeeded();
+    assert_eq!(read(&output).keys().collect::<Vec<_>>(), ["lse", "y"]);
+    wattn(&["run", "softmax", "--shape", "3,4", "--forward-only", "-o", &output, "--device", "cpu"]).succeeded();
+    assert_eq!(read(&output).keys().collect::<Vec<_>>(), ["lse", "y"]);
+    wattn(&["run", "softmax", "--shape", "3,4", "-o", &output, "--device", "cpu"]).succeeded();
+    assert_eq!(read(&output).keys().collect::<Vec<_>>(), ["d_x", "lse", "y"]);
+}
+
+#[test]
+fn the_seed_decides_what_is_drawn() {
+    let dir = Dir::new();
+    let run = |name: &str, seed: &str| {
+        let path = dir.path(name);
+        wattn(&["run", "softmax", "--shape", "3,4", "--seed", seed, "-o", &path, "--device", "cpu"]).succeeded();
+        std::fs::read(path).unwrap()
+    };
+    assert_eq!(run("a.npz", "7"), run("b.npz", "7"));
+    assert_ne!(run("a.npz", "7"), run("b.npz", "8"));
+}
+
+#[test]
+fn the_reference_is_within_its_own_budget() {
+    let ran = wattn(&["run", "attention", "--shape", "2,4/2,5/7,8/6", "--compare", "--device", "cpu"]).succeeded();
+    assert!(ran.out.contains("budget") && !ran.out.contains("NO"), "{}", ran.out);
+}
+
+#[test]
+fn run_json_has_the_keys_that_are_promised() {
+    let json = |args: &[&str]| {
+        let base = ["run", "softmax", "--shape", "2,3", "--json", "--device", "cpu"];
+        wattn(&[&base, args].concat()).succeeded().json()
+    };
+    let report = json(&["--compare"]);
+    let keys: Vec<&str> = report.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut expected = ["op", "device", "driver", "variants", "gpu_ms", "wall_ms", "gflops", "peak_bytes", "tensors"];
+    expected.sort_unstable();
+    assert_eq!(keys, expected);
+    assert!(report["gpu_ms"].is_null() && report["wall_ms"].is_f64());
+    let tensor = &report["tensors"][0];
+    assert_eq!(tensor["name"], "d_x");
+    assert_eq!(tensor["ok"], true);
+    assert!(tensor["max_error"].as_f64().unwrap() <= tensor["budget"].as_f64().unwrap());
+    assert!(json(&[])["tensors"][0]["max_error"].is_null());
+}
+
+/// What must be refused: an operation, its tensors, further arguments, and a part of the message.
+fn refused(op: &str, tensors: Arrays, args: &[&str], part: &str) {
+    let dir = Dir::new();
+    let input = dir.file("in.npz", &tensors);
+    let output = dir.path("out.npz");
+    let base = ["run", op, &input, "-o", &output, "--device", "cpu"];
+    let ran = wattn(&[&base, args].concat()).failed(2, part);
+    assert_eq!(ran.out, "");
+    assert_eq!(dir.names(), ["in.npz"], "{op}: something was written");
+}
+
+#[test]
+fn wrong_tensors_are_refused_by_name() {
+    let x = || floats(&[2, 3]);
+    refused("softmax", arrays([("x", x()), ("bogus", x())]), &[], "unknown tensor 'bogus'; expected x, [mask], [d_y]");
+    refused("softmax", arrays([("x", x()), ("a\nb", x())]), &[], "unknown tensor 'a b'");
+    refused("softmax", arrays([("x", x()), ("d_lse", floats(&[2]))]), &[], "unknown tensor 'd_lse'");
+    refused("softmax", arrays([("mask", Array::u8(&[1], vec![1]))]), &[], "tensor 'x' [.., C] is missing");
+    refused("softmax", arrays([("x", Array::i32(&[2], vec![1, 2]))]), &[], "'x' is i32; expected f32");
+    refused("softmax", arrays([("x", x()), ("mask", x())]), &[], "'mask' is f32; expected u8");
+    refused("softmax", arrays([("x", Array::f32(&[2, 0], vec![]))]), &[], "'x' has shape [2, 0]");
+    refused("softmax", arrays([("x", Array::f32(&[], vec![1.0]))]), &[], "'x' has shape []");
+    refused("softmax", arrays([("x", x()), ("mask", Array::u8(&[2], vec![1; 2]))]), &[], "'mask' has shape [2]");
+    refused("softmax", arrays([("x", x()), ("d_y", floats(&[3, 2]))]), &[], "'d_y' has shape [3, 2]");
+    refused("matmul", arrays([("a", x()), ("b", floats(&[4, 5]))]), &[], "'b' has shape [4, 5]");
+}
+
+fn qkv() -> Arrays {
+    arrays([("q", floats(&[2, 4, 5, 8])), ("k", floats(&[2, 2, 7, 8])), ("v", floats(&[2, 2, 7, 6]))])
+}
+
+#[test]
+fn wrong_attention_is_refused() {
+    let with = |name: &str, array: Array| {
+        let mut tensors = qkv();
+        tensors.insert(name.into(), array);
+        tensors
+    };
+    refused("attention", with("q", floats(&[2, 5, 8])), &[], "'q' has shape [2, 5, 8]");
+    refused("attention", with("q", floats(&[2, 3, 5, 8])), &[], "a divisor of q's 3 heads");
+    refused("attention", with("v", floats(&[2, 2, 6, 6])), &[], "'v' has shape");
+    refused("attention", with("mask", Array::u8(&[3, 1, 5, 7], vec![1; 105])), &[], "'mask' has shape [3, 1, 5, 7]");
+    refused("attention", with("bias", floats(&[2, 2, 5, 7])), &[], "'bias' has shape");
+    refused("attention", with("kv_lengths", floats(&[2])), &[], "'kv_lengths' is f32; expected i32");
+    refused("attention", with("kv_lengths", Array::i32(&[2], vec![3, 8])), &[], "kv_lengths");
+    refused("attention", with("kv_lengths", Array::i32(&[2], vec![3, -1])), &[], "kv_lengths");
+    refused("attention", qkv(), &["--set", "dropout_p=1"], "dropout_p = ");
+    refused("attention", qkv(), &["--set", "scale=nan"], "scale = ");
+    refused("attention", qkv(), &["--set", "causal=perhaps"], "; expected true or false");
+    refused("attention", qkv(), &["--set", "path=scenic"], "path = ");
+    refused("attention", qkv(), &["--set", "path=fused", "--set", "weights=true"], "path = ");
+    refused("attention", qkv(), &["--set", "bogus=1"], "bogus = '1'; expected one of scale,");
+    refused("attention", qkv(), &["--set", "bogus"], "--set = 'bogus'; expected KEY=VALUE");
+}
+
+#[test]
+fn broken_files_are_refused_by_name() {
+    let dir = Dir::new();
+    for name in ["in.npz", "in.safetensors"] {
+        let path = dir.file(name, &softmax_input());
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &whole[..whole.len() - 7]).unwrap();
+        wattn(&["run", "softmax", &path, "-o", &dir.path("out.npz"), "--device", "cpu"]).failed(2, name);
+    }
+    wattn(&["run", "softmax", &dir.path("absent.npz"), "-o", &dir.path("out.npz")]).failed(2, "absent.npz");
+    wattn(&["run", "softmax", &dir.path("x.csv"), "-o", &dir.path("out.npz")]).failed(2, ".safetensors or .npz");
+    let input = dir.file("in.npz", &softmax_input());
+    wattn(&["run", "softmax", &input, "-o", &dir.path("out.csv")]).failed(2, "out.csv");
+    wattn(&["run", "softmax", &input, "-o", &dir.path("no/such/out.npz")]).failed(2, "out.npz");
+    wattn(&["run", "softmax", "tests/data/double.npz", "-o", &dir.path("out.npz")]).failed(2, "\"<f8\"");
+    assert!(!dir.names().contains(&"out.npz".to_string()));
+}
+
+#[test]
+fn wrong_arguments_are_refused_in_one_line() {
+    for (args, part) in [
+        (&["frob"][..], "unrecognized subcommand 'frob'"),
+        (&["run"], "OP = (missing); expected one of"),
+        (&["run", "nope"], "OP = 'nope'; expected one of"),
+        (&["run", "softmax"], "IN = (missing)"),
+        (&["run", "softmax", "a.npz"], "-o = (missing)"),
+        (&["run", "softmax", "a.npz", "--shape", "2,3"], "cannot be used with"),
+        (&["run", "softmax", "a.npz", "--forward-only"], "cannot be used with"),
+        (&["run", "softmax", "--shape", "2,x"], "shape = 2,x"),
+        (&["run", "softmax", "--shape", "0,3"], "at least 1"),
+        (&["run", "softmax", "--shape=-1,3"], "shape = -1,3"),
+        (&["run", "softmax", "--shape", "99999999999999999999"], "shape = 9"),
+        (&["run", "softmax", "--shape", "99999999,99999999,99999999"], "shape = 9"),
+        (&["run", "softmax", "--shape", "2,3", "--seed", "minus"], "invalid value 'minus'"),
+        (&["run", "softmax", "--frob"], "--frob"),
+        (&["verify", "nope"], "OP = 'nope'"),
+        (&["verify", "--case", "nope"], "--case = 'nope'; expected one of"),
+        (&["profile", "nope"], "OP = 'nope'"),
+        (&["profile", "--shape", "2,3"], "one operation"),
+        (&["profile", "softmax", "matmul", "--shape", "2,3"], "one operation"),
+        (&["shaders", "show", "nope"], "KERNEL = 'nope'; expected one of"),
+        (&["shaders", "show", "softmax/forward", "--variant", "nope"], "--variant = 'nope'"),
+        (&["shaders", "show", "softmax/forward", "--to", "spirv"], "-o = (missing)"),
+        (&["shaders", "show", "softmax/forward", "--to", "morse"], "[possible values: wgsl, spirv, msl, hlsl]"),
+    ] {
+        let ran = wattn(args).failed(2, part);
+        assert_eq!(ran.out, "", "{args:?}");
+    }
+    assert_eq!(wattn(&[]).code, 2);
+}
+
+#[test]
+fn help_is_on_stdout() {
+    for args in
+        [&["--help"][..], &["run", "--help"], &["verify", "--help"], &["profile", "-h"], &["shaders", "show", "--help"], &["--version"]]
+    {
+        let ran = wattn(args).succeeded();
+        assert!(!ran.out.is_empty() && ran.err.is_empty(), "{args:?}");
+    }
+    for op in wattn::ops::REGISTRY {
+        let spec = op.spec();
+        let ran = wattn(&["run", spec.name, "--help"]).succeeded();
+        let names = spec.inputs.iter().map(|i| i.name).chain(spec.outputs.iter().map(|o| o.name)).chain(spec.keys.iter().map(|k| k.name));
+        for name in names {
+            assert!(ran.out.contains(name), "{} {name}: {}", spec.name, ran.out);
+        }
+    }
+}
+
+#[test]
+fn on_the_cpu_there_is_nothing_to_verify_or_profile() {
+    wattn(&["verify", "softmax", "--device", "cpu"]).failed(1, "nothing to verify");
+    wattn(&["profile", "softmax", "--device", "cpu"]).failed(1, "nothing to profile");
+}
+
+#[test]
+fn shaders_need_no_device() {
+    let dir = Dir::new();
+    let list = wattn(&["shaders", "list", "--json", "--device", "cpu"]).succeeded().json();
+    assert!(list.as_array().unwrap().iter().any(|row| row["kernel"] == "softmax/forward"), "{list}");
+    wattn(&["shaders", "check"]).succeeded();
+    for (language, part) in [("wgsl", "@compute"), ("msl", "metal_stdlib"), ("hlsl", "numthreads")] {
+        let ran = wattn(&["shaders", "show", "softmax/forward", "--to", language]).succeeded();
+        assert!(ran.out.contains(part), "{}", ran.out);
+    }
+    let path = dir.path("a.spv");
+    wattn(&["shaders", "show", "softmax/forward", "--to", "spirv", "-o", &path]).succeeded();
+    assert_eq!(std::fs::read(path).unwrap()[..4], 0x0723_0203u32.to_le_bytes());
+}
+
+#[test]
+fn a_reader_that_leaves_is_no_panic() {
+    let mut child = command(&["shaders", "list"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.code().is_some() && output.stderr.is_empty(), "{output:?}");
+}
+
+/// The loader of Vulkan drivers can be told of none; elsewhere an adapter cannot be made to go away.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_an_adapter_the_reference_runs_and_says_so() {
+    let without = |args: &[&str]| {
+        let mut command = command(args);
+        command.env("VK_ICD_FILENAMES", "/nonexistent").env("VK_DRIVER_FILES", "/nonexistent");
+        finish(command)
+    };
+    let ran = without(&["run", "softmax", "--shape", "2,3", "--compare"]).succeeded();
+    assert!(ran.out.contains("softmax on CPU") && ran.err.contains("no adapter"), "{}{}", ran.out, ran.err);
+    without(&["verify", "softmax"]).failed(1, "no adapter");
+    without(&["profile", "softmax"]).failed(1, "no adapter");
+    without(&["run", "softmax", "--shape", "2,3", "--device", "0"]).failed(2, "'0'");
+    assert_eq!(without(&["devices", "--json"]).succeeded().out, "[]\n");
+}
+
+// From here on an adapter is needed.
+
+#[test]
+fn devices_lists_what_json_lists() {
+    let list = wattn(&["devices", "--json"]).succeeded().json();
+    let list = list.as_array().unwrap();
+    assert!(!list.is_empty(), "no adapter");
+    let text = wattn(&["devices"]).succeeded().out;
+    assert!(list.iter().all(|adapter| text.contains(adapter["name"].as_str().unwrap())), "{text}");
+}
+
+#[test]
+fn a_device_that_is_not_there_is_refused() {
+    wattn(&["run", "softmax", "--shape", "2,3", "--device", "99"]).failed(2, "'99'");
+    wattn(&["verify", "softmax", "--device", "no such adapter"]).failed(2, "'no such adapter'");
+    let mut asked = command(&["verify", "softmax"]);
+    asked.env("WATTN_DEVICE", "no such adapter");
+    finish(asked).failed(2, "'no such adapter'");
+}
+
+#[test]
+fn the_device_agrees_with_the_reference_and_with_itself() {
+    let dir = Dir::new();
+    let input = dir.file("a.npz", &softmax_input());
+    let run = |name: &str| {
+        let path = dir.path(name);
+        let ran = wattn(&["run", "softmax", &input, "-o", &path, "--compare"]).succeeded();
+        assert!(ran.out.contains("softmax/forward") && ran.out.contains("FLOP/s"), "{}", ran.out);
+        std::fs::read(path).unwrap()
+    };
+    assert_eq!(run("b.safetensors"), run("c.safetensors"));
+    let report = wattn(&["run", "softmax", "--shape", "7,65", "--compare", "--json"]).succeeded().json();
+    assert!(!report["variants"].as_array().unwrap().is_empty() && report["peak_bytes"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
+fn verify_and_profile_an_operation() {
+    let rows = wattn(&["verify", "softmax", "--quick", "--json"]).succeeded().json();
+    let first = rows[0].as_object().unwrap();
+    assert_eq!(first.keys().collect::<Vec<_>>(), ["case", "ok", "op", "variant", "worst"]);
+    assert!(rows.as_array().unwrap().iter().all(|row| row["worst"].as_f64().unwrap() <= 1.0));
+    let ran = wattn(&["verify", "softmax", "--case", "one", "--variant", "auto", "--baseline"]).succeeded();
+    assert!(ran.out.contains("all 1 right"), "{}", ran.out);
+    wattn(&["verify", "softmax", "--variant", "nope"]).failed(2, "--variant = 'nope'; expected one of auto");
+
+    let rows = wattn(&["profile", "softmax", "--shape", "5,67", "--json"]).succeeded().json();
+    let keys = ["case", "dtype", "gbytes_per_s", "gflops", "gpu_ms", "op", "share_of_peak", "variant"];
+    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), keys);
+    assert_eq!((&rows[0]["op"], &rows[0]["case"], &rows[0]["dtype"]), (&"softmax".into(), &"5,67".into(), &"f32".into()));
+    let ran = wattn(&["profile", "softmax"]).succeeded();
+    assert!(ran.out.contains("softmax/backward"), "{}", ran.out);
+}
+
+/// A kernel that is wrong by one part in a thousand is found by everything that compares, and nothing is written.
+#[test]
+fn a_wrong_kernel_is_found() {
+    let dir = Dir::new();
+    let shaders = PathBuf::from(dir.path("shaders"));
+    std::fs::create_dir_all(shaders.join("softmax")).unwrap();
+    let good = include_str!("../shaders/softmax/forward.wgsl");
+    let bad = good.replace("= reduce_sum(", "= 1.001 * reduce_sum(");
+    assert_ne!(good, bad, "the line that this test spoils is not there any more");
+    std::fs::write(shaders.join("softmax/forward.wgsl"), bad).unwrap();
+    let spoiled = |args: &[&str]| {
+        let mut command = command(args);
+        command.env("WATTN_SHADERS", &shaders);
+        finish(command)
+    };
+    let output = dir.path("out.npz");
+    let ran = spoiled(&["run", "softmax", "--shape", "4,9", "--compare", "-o", &output]).failed(1, "was not written");
+    assert!(ran.out.contains("NO"), "{}", ran.out);
+    assert_eq!(dir.names(), ["shaders"]);
+    let ran = spoiled(&["verify", "softmax", "--case", "log"]);
+    assert!(ran.code == 1 && ran.out.contains("WRONG   log auto: "), "{}{}", ran.out, ran.err);
+    spoiled(&["profile", "softmax", "--shape", "4,9"]).failed(1, "wrong, so not timed");
+}
