@@ -1,7 +1,8 @@
 // Attention by the composed path, backward: from scores and the gradient of the probabilities to the gradient of the scores, in place,
 // one row at a time.
 //
-//     P[i,j]  = exp(S[i,j] - lse[i])                            as the forward had it
+//     P[i,j]  = exp(S[i,j] - lse[i]) / l[i]                     as the forward had it
+//     l[i]    = sum_j exp(S[i,j] - lse[i])                      1 but for the rounding of lse, which huge logits make felt
 //     P'      = P keep / (1 - p)                                written over `scores`: the forward multiplied v with it
 //     d_S     = P (d_P' keep / (1 - p) - delta)                 `d_probs` comes in as d_P' = d_o . v
 //     d_score = d_S (1 - tanh^2)                                written over `d_probs`
@@ -13,7 +14,7 @@
 //           mask, bias: broadcast to [batch, heads_q, seq_q, seq_k] by strides   dropout_keep: like scores
 // Grid      one workgroup per row, spread over x and y; its invocations stride over keys
 // Numerics  f32; a hidden pair becomes minus zero in scores and d_probs, which the products after it skip (lib/math)
-// Memory    reads scores and d_probs once and writes them once
+// Memory    reads scores twice and d_probs once, writes both once
 // Source    Dao et al. 2022, arXiv:2205.14135, section B.2
 // Twin      src/ops/attention/cpu.rs
 
@@ -50,11 +51,7 @@ struct RowData {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUPS
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-#end
+    lane: Lane,
 ) {
     let r = spread(group, groups);
     if r >= params.rows {
@@ -65,14 +62,23 @@ fn main(
     let row = row_of(r, data.length, data.slope);
     let start = params.scores_base + row.start;
     let d_start = params.d_probs_base + row.start;
+
+    var sum = 0.0;
+    for (var j = lane.local; j < params.cols; j += LANES) {
+        if visible(row, j) {
+            sum += exp(logit_of(row, j, scores[start + j]) - data.lse);
+        }
+    }
+    let l = reduce_sum(lane, sum);
+
     var slope_sum = 0.0;
-    for (var j = local; j < params.cols; j += LANES) {
+    for (var j = lane.local; j < params.cols; j += LANES) {
         var p_marked = hidden();
         var d_marked = hidden();
         var d_s = 0.0;
         if visible(row, j) {
             let score = scores[start + j];
-            let p = exp(logit_of(row, j, score) - data.lse);
+            let p = exp(logit_of(row, j, score) - data.lse) / l;
             let factor = kept(row, bh, j);
             d_s = p * (d_probs[d_start + j] * factor - data.delta);
             var slope_of_cap = 1.0;
@@ -91,15 +97,8 @@ fn main(
 #end
     }
 #if D_SLOPE
-    let total = reduce_sum(
-#if SUBGROUPS
-        Lane(local, subgroup, subgroups),
-#else
-        Lane(local),
-#end
-        slope_sum,
-    );
-    if local == 0u {
+    let total = reduce_sum(lane, slope_sum);
+    if lane.local == 0u {
         d_slope[params.d_slope_base + r] = total;
     }
 #end

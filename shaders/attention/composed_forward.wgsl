@@ -42,21 +42,12 @@
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUPS
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-#end
+    lane: Lane,
 ) {
     let r = spread(group, groups);
     if r >= params.rows {
         return;
     }
-#if SUBGROUPS
-    let lane = Lane(local, subgroup, subgroups);
-#else
-    let lane = Lane(local);
-#end
     let bh = params.bh0 + r / params.per_head;
     var length = params.cols;
 #if LENGTHS
@@ -71,7 +62,7 @@ fn main(
 
     // Each invocation reads and writes its own columns only, so the passes need no barrier for them.
     var highest = LOWEST;
-    for (var j = local; j < params.cols; j += LANES) {
+    for (var j = lane.local; j < params.cols; j += LANES) {
         if visible(row, j) {
             let s = logit_of(row, j, scores[start + j]);
             scores[start + j] = s;
@@ -83,7 +74,7 @@ fn main(
     let m = reduce_max(lane, highest);
 
     var sum = 0.0;
-    for (var j = local; j < params.cols; j += LANES) {
+    for (var j = lane.local; j < params.cols; j += LANES) {
         let s = scores[start + j];
         if !is_minus_infinity(s) {
             sum += exp(s - m);
@@ -91,7 +82,7 @@ fn main(
     }
     let l = reduce_sum(lane, sum);
 
-    for (var j = local; j < params.cols; j += LANES) {
+    for (var j = lane.local; j < params.cols; j += LANES) {
         let s = scores[start + j];
         if is_minus_infinity(s) {
             scores[start + j] = hidden();
@@ -99,7 +90,7 @@ fn main(
             scores[start + j] = shown(exp(s - m) / l * kept(row, bh, j));
         }
     }
-    if local == 0u {
+    if lane.local == 0u {
         let at = params.lse_base + bh * params.lse_head + row.i * params.lse_row;
         lse[at] = select(bitcast<u32>(m + log(l)), MINUS_INFINITY, l == 0.0);
     }

@@ -162,8 +162,8 @@ impl Composed<'_> {
     fn blocks(&self, gpu: &Gpu) -> Result<Vec<Block>> {
         let caps = gpu.caps();
         let room = SCRATCH.min(caps.max_binding - u64::from(caps.storage_alignment));
-        // A row takes seq_k elements of the scores and dim_v of o.
-        let row = self.seq_k.max(self.dim_v);
+        // A row takes seq_k elements of the scores and, where heads lie between one row and the next, dim_v of each in o.
+        let row = self.seq_k.max(self.q.row / self.dim * self.dim_v);
         let cap = room as usize / DType::F32.bytes();
         if row > cap || self.seq_q >= 1 << 30 {
             let what = "bytes of one row of scores or values, which one binding must hold".to_string();

@@ -28,6 +28,8 @@ mod cases;
 mod cpu;
 mod gpu;
 mod problem;
+
+pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 #[cfg(test)]
 mod tests;
 
@@ -80,8 +82,9 @@ impl Operation for AttentionVarlen {
         &SPEC
     }
 
-    fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
-        gpu::kernels(caps)
+    /// It has none of its own: it runs attention's.
+    fn kernels(&self, _caps: &Caps) -> Vec<AnyVariant> {
+        Vec::new()
     }
 
     fn cases(&self) -> Vec<Case> {
