@@ -73,6 +73,9 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     let mut rows = Vec::new();
     let mut right = true;
     for job in &jobs {
+        if !args.unchecked {
+            session.warn_of_reference(job.op.cost(&job.request)?);
+        }
         match problem(&gpu, job, args)? {
             None => rows.extend(time(&gpu, job)?),
             Some((wrong, why)) => {
@@ -197,8 +200,15 @@ fn row(job: &Job, dtype: &'static str, mut total: Total) -> Row {
 }
 
 fn table(rows: &[Row]) -> String {
-    let columns =
-        [("op", false), ("case", false), ("type", false), ("GPU time", true), ("", true), ("", true), ("kernel and variant", false)];
+    let columns = [
+        ("op", false),
+        ("case", false),
+        ("type", false),
+        ("GPU time", true),
+        ("arithmetic", true),
+        ("memory", true),
+        ("kernel and variant", false),
+    ];
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     print::table(
         &columns,

@@ -100,6 +100,9 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
         Engine::Gpu(gpu) => on_gpu(&gpu, op, &request)?,
         Engine::Cpu => on_cpu(op, &request)?,
     };
+    if args.compare {
+        session.warn_of_reference(cost);
+    }
     let checks = if args.compare { Some(compare(op, &request, &measured.arrays)?) } else { None };
     let right = checks.iter().flatten().all(|check| check.ok);
     report(session, op, cost, &measured, checks.as_deref())?;
