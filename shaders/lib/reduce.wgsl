@@ -24,7 +24,7 @@ fn reduce_max(lane: Lane, x: f32) -> f32 {
     workgroupBarrier();
 #if SUBGROUPS
     let mine = subgroupMax(x);
-    if subgroupElect() {
+    if subgroupBroadcastFirst(lane.local) == lane.local {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();
@@ -50,7 +50,7 @@ fn reduce_sum(lane: Lane, x: f32) -> f32 {
     workgroupBarrier();
 #if SUBGROUPS
     let mine = subgroupAdd(x);
-    if subgroupElect() {
+    if subgroupBroadcastFirst(lane.local) == lane.local {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();
