@@ -422,5 +422,5 @@ fn a_wrong_kernel_is_found() {
     assert_eq!(dir.names(), ["shaders"]);
     let ran = spoiled(&["verify", "softmax", "--case", "log"]);
     assert!(ran.code == 1 && ran.out.contains("WRONG   log auto"), "{}{}", ran.out, ran.err);
-    spoiled(&["profile", "softmax", "--shape", "4,9"]).failed(1, "wrong, so not timed");
+    spoiled(&["profile", "softmax", "--shape", "4,9"]).failed(1, "is wrong, so not timed");
 }
