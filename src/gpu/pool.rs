@@ -186,7 +186,7 @@ mod tests {
     fn size_classes_hold_what_is_asked_and_waste_little() {
         for bytes in [0, 1, 255, 256, 257, 1000, 4097, 1 << 20, (1 << 20) + 1, (100 << 20) + 7] {
             let size = size_class(bytes);
-            assert!(size >= bytes && size % 256 == 0 && size <= (bytes + bytes / 8).max(256).next_multiple_of(256), "{bytes} -> {size}");
+            assert!(size >= bytes && size.is_multiple_of(256) && size <= (bytes + bytes / 8).max(256).next_multiple_of(256), "{bytes} -> {size}");
         }
     }
 }
