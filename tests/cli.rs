@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use wattn::ops::Arrays;
-use wattn::{Array, io};
+use wattn::{Array, DType, io};
 
 struct Ran {
     code: i32,
@@ -126,6 +126,19 @@ fn without_an_upstream_gradient_there_are_no_gradients() {
     assert_eq!(read(&output).keys().collect::<Vec<_>>(), ["lse", "y"]);
     wattn(&["run", "softmax", "--shape", "3,4", "-o", &output, "--device", "cpu"]).succeeded();
     assert_eq!(read(&output).keys().collect::<Vec<_>>(), ["d_x", "lse", "y"]);
+}
+
+#[test]
+fn f16_in_a_file_is_widened() {
+    let dir = Dir::new();
+    let narrow: Arrays = softmax_input().into_iter().map(|(name, array)| (name, array.to_float(DType::F16))).collect();
+    let wide: Arrays = narrow.iter().map(|(name, array)| (name.clone(), array.to_float(DType::F32))).collect();
+    let run = |name: &str, tensors: &Arrays| {
+        let (input, output) = (dir.file(name, tensors), dir.path("out.npz"));
+        wattn(&["run", "softmax", &input, "-o", &output, "--device", "cpu"]).succeeded();
+        std::fs::read(output).unwrap()
+    };
+    assert_eq!(run("narrow.npz", &narrow), run("wide.npz", &wide));
 }
 
 #[test]
@@ -408,6 +421,6 @@ fn a_wrong_kernel_is_found() {
     assert!(ran.out.contains("NO"), "{}", ran.out);
     assert_eq!(dir.names(), ["shaders"]);
     let ran = spoiled(&["verify", "softmax", "--case", "log"]);
-    assert!(ran.code == 1 && ran.out.contains("WRONG   log auto: "), "{}{}", ran.out, ran.err);
-    spoiled(&["profile", "softmax", "--shape", "4,9"]).failed(1, "wrong, so not timed");
+    assert!(ran.code == 1 && ran.out.contains("WRONG   log auto"), "{}{}", ran.out, ran.err);
+    spoiled(&["profile", "softmax", "--shape", "4,9"]).failed(1, "is wrong, so not timed");
 }

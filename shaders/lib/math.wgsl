@@ -4,6 +4,13 @@
 // Below every logit, finite: a starting value for maxima.
 const LOWEST: f32 = -3.4e38;
 const MINUS_INFINITY: u32 = 0xff800000u;
+const MINUS_ZERO: u32 = 0x80000000u;
+
+// Through a variable, since an infinity must not be a constant.
+fn minus_infinity() -> f32 {
+    var bits = MINUS_INFINITY;
+    return bitcast<f32>(bits);
+}
 
 fn is_minus_infinity(x: f32) -> bool {
     return bitcast<u32>(x) == MINUS_INFINITY;
@@ -15,11 +22,12 @@ fn is_finite(x: f32) -> bool {
 
 // A coefficient of minus zero marks a pair that is hidden: what it would multiply is not used, NaN included.
 fn hidden() -> f32 {
-    return -0.0;
+    var bits = MINUS_ZERO;
+    return bitcast<f32>(bits);
 }
 
 fn is_hidden(x: f32) -> bool {
-    return bitcast<u32>(x) == 0x80000000u;
+    return bitcast<u32>(x) == MINUS_ZERO;
 }
 
 // A coefficient of a visible pair: zero without a sign.

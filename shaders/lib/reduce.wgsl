@@ -11,11 +11,13 @@ const_assert((LANES & (LANES - 1u)) == 0u);
 
 var<workgroup> partial: array<f32, LANES>;
 
+// Where an invocation stands: an argument of the kernel's main.
 struct Lane {
-    local: u32,
+    @builtin(local_invocation_index) local: u32,
 #if SUBGROUPS
-    subgroup: u32,
-    subgroups: u32,
+    @builtin(subgroup_invocation_id) place: u32,
+    @builtin(subgroup_id) subgroup: u32,
+    @builtin(num_subgroups) subgroups: u32,
 #end
 }
 
@@ -24,7 +26,7 @@ fn reduce_max(lane: Lane, x: f32) -> f32 {
     workgroupBarrier();
 #if SUBGROUPS
     let mine = subgroupMax(x);
-    if subgroupBroadcastFirst(lane.local) == lane.local {
+    if lane.place == 0u {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();
@@ -50,7 +52,7 @@ fn reduce_sum(lane: Lane, x: f32) -> f32 {
     workgroupBarrier();
 #if SUBGROUPS
     let mine = subgroupAdd(x);
-    if subgroupBroadcastFirst(lane.local) == lane.local {
+    if lane.place == 0u {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();

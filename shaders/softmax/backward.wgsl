@@ -68,35 +68,26 @@ fn probability(col: u32) -> f32 {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUPS
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-#end
+    lane: Lane,
 ) {
     let row = spread(group, groups);
     if row >= params.rows {
         return;
     }
-#if SUBGROUPS
-    let lane = Lane(local, subgroup, subgroups);
-#else
-    let lane = Lane(local);
-#end
     y_row = params.y_base + row * params.cols;
     mask_row = params.mask_base + offset_of(params.first + row, params.sizes, params.mask_strides);
     let d_y_row = params.d_y_base + row * params.cols;
     let d_x_row = params.d_x_base + row * params.cols;
 
     var sum = 0.0;
-    for (var col = local; col < params.cols; col += LANES) {
+    for (var col = lane.local; col < params.cols; col += LANES) {
         if visible(col) {
             sum += select(probability(col), 1.0, LOG) * d_y[d_y_row + col];
         }
     }
     let total = reduce_sum(lane, sum);
 
-    for (var col = local; col < params.cols; col += LANES) {
+    for (var col = lane.local; col < params.cols; col += LANES) {
         var d = 0.0;
         if visible(col) {
             let p = probability(col);

@@ -63,27 +63,18 @@ fn visible(col: u32) -> bool {
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) local: u32,
-#if SUBGROUPS
-    @builtin(subgroup_id) subgroup: u32,
-    @builtin(num_subgroups) subgroups: u32,
-#end
+    lane: Lane,
 ) {
     let row = spread(group, groups);
     if row >= params.rows {
         return;
     }
-#if SUBGROUPS
-    let lane = Lane(local, subgroup, subgroups);
-#else
-    let lane = Lane(local);
-#end
     x_row = params.x_base + row * params.cols;
     mask_row = params.mask_base + offset_of(params.first + row, params.sizes, params.mask_strides);
     let y_row = params.y_base + row * params.cols;
 
     var highest = LOWEST;
-    for (var col = local; col < params.cols; col += LANES) {
+    for (var col = lane.local; col < params.cols; col += LANES) {
         if visible(col) {
             highest = max(highest, params.scale * x[x_row + col]);
         }
@@ -91,7 +82,7 @@ fn main(
     let m = reduce_max(lane, highest);
 
     var sum = 0.0;
-    for (var col = local; col < params.cols; col += LANES) {
+    for (var col = lane.local; col < params.cols; col += LANES) {
         if visible(col) {
             sum += exp(params.scale * x[x_row + col] - m);
         }
@@ -99,7 +90,7 @@ fn main(
     let l = reduce_sum(lane, sum);
 
     let log_l = log(l);
-    for (var col = local; col < params.cols; col += LANES) {
+    for (var col = lane.local; col < params.cols; col += LANES) {
         var bits = select(0u, MINUS_INFINITY, LOG);
         if visible(col) {
             let z = params.scale * x[x_row + col] - m;
@@ -107,7 +98,7 @@ fn main(
         }
         y[y_row + col] = bits;
     }
-    if local == 0u {
+    if lane.local == 0u {
         lse[params.lse_base + row] = select(bitcast<u32>(m + log_l), MINUS_INFINITY, l == 0.0);
     }
 }

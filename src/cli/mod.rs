@@ -30,6 +30,9 @@ const WRONG: u8 = 1;
 /// Bad arguments or a bad input file.
 const MISUSED: u8 = 2;
 
+/// Floating-point operations that keep the reference busy for some seconds.
+const SLOW_REFERENCE: f64 = 2e9;
+
 /// The `--device` that is the reference.
 const CPU: &str = "cpu";
 
@@ -164,6 +167,13 @@ impl Session<'_> {
     fn note(&mut self, text: impl Display) {
         // Where stderr is closed nobody reads it.
         let _ = writeln!(self.err, "{}", one_line(&text.to_string()));
+    }
+
+    /// Says that the comparison will take its time, where it will.
+    fn warn_of_reference(&mut self, cost: ops::Cost) {
+        if cost.flops > SLOW_REFERENCE {
+            self.note("computing the f64 reference on the CPU, which takes a while at this size");
+        }
     }
 
     /// Opens the device that was asked for. `auto` without any adapter is the CPU reference, and a note.

@@ -30,9 +30,10 @@ pub(super) fn seconds(s: f64) -> String {
     }
 }
 
-/// `1.23 T` and the unit.
+/// `1.23 T` and the unit; `-` for nothing, as of a kernel that only moves data.
 pub(super) fn rate(per_second: f64, unit: &str) -> String {
     match per_second {
+        0.0 => "-".into(),
         x if x >= 1e12 => format!("{:.2} T{unit}", x / 1e12),
         x if x >= 1e9 => format!("{:.2} G{unit}", x / 1e9),
         x if x >= 1e6 => format!("{:.2} M{unit}", x / 1e6),

@@ -73,12 +73,20 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     let mut rows = Vec::new();
     let mut right = true;
     for job in &jobs {
-        match problem(&gpu, job, args)? {
-            None => rows.extend(time(&gpu, job)?),
-            Some((wrong, why)) => {
-                right &= !wrong;
-                let what = if wrong { "error: wrong, so not timed" } else { "skipped" };
-                session.note(format!("{what}: {} {}: {why}", job.op.spec().name, job.case));
+        if !args.unchecked {
+            session.warn_of_reference(job.op.cost(&job.request)?);
+        }
+        match profile(&gpu, job, args) {
+            Ok(Timed::Rows(timed)) => rows.extend(timed),
+            Ok(Timed::Skipped(why)) => session.note(format!("skipped: {} {}: {why}", job.op.spec().name, job.case)),
+            Err(gone @ Error::DeviceLost { .. }) => return Err(gone),
+            Ok(Timed::Wrong(why)) => {
+                right = false;
+                session.note(format!("error: {} {} is wrong, so not timed: {why}", job.op.spec().name, job.case));
+            }
+            Err(error) => {
+                right = false;
+                session.note(format!("error: {} {}: {error}", job.op.spec().name, job.case));
             }
         }
     }
@@ -119,16 +127,27 @@ fn jobs(args: &Args) -> Result<Vec<Job>> {
     Ok(jobs)
 }
 
-/// Why a job is not timed, if so, and whether that is wrong: fast and wrong is worth nothing.
-fn problem(gpu: &Gpu, job: &Job, args: &Args) -> Result<Option<(bool, String)>> {
-    if args.unchecked {
-        return Ok(None);
+/// What became of a job.
+enum Timed {
+    Rows(Vec<Row>),
+    Skipped(String),
+    /// Fast and wrong is worth nothing.
+    Wrong(String),
+}
+
+/// Compares, then times.
+fn profile(gpu: &Gpu, job: &Job, args: &Args) -> Result<Timed> {
+    if !args.unchecked {
+        match Expected::new(job.op, &job.request)?.verify(gpu, job.op, &job.request, &Tuning::default())? {
+            Outcome::Skipped(why) => return Ok(Timed::Skipped(why)),
+            Outcome::Checked(checks) => {
+                if let Some(wrong) = checks.iter().find(|check| !check.ok) {
+                    return Ok(Timed::Wrong(wrong.to_string()));
+                }
+            }
+        }
     }
-    let outcome = Expected::new(job.op, &job.request)?.verify(gpu, job.op, &job.request, &Tuning::default())?;
-    Ok(match outcome {
-        Outcome::Skipped(why) => Some((false, why)),
-        Outcome::Checked(checks) => checks.iter().find(|check| !check.ok).map(|check| (true, check.to_string())),
-    })
+    time(gpu, job).map(Timed::Rows)
 }
 
 /// A kernel's dispatches of one run together.
@@ -197,8 +216,15 @@ fn row(job: &Job, dtype: &'static str, mut total: Total) -> Row {
 }
 
 fn table(rows: &[Row]) -> String {
-    let columns =
-        [("op", false), ("case", false), ("type", false), ("GPU time", true), ("", true), ("", true), ("kernel and variant", false)];
+    let columns = [
+        ("op", false),
+        ("case", false),
+        ("type", false),
+        ("GPU time", true),
+        ("arithmetic", true),
+        ("memory", true),
+        ("kernel and variant", false),
+    ];
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "-".into());
     print::table(
         &columns,

@@ -11,7 +11,7 @@ use super::{Cli, Engine, Session, Verdict, driver, find_op, label, missing, prin
 use crate::gpu::Gpu;
 use crate::ops::check::{TensorCheck, compare};
 use crate::ops::{Arrays, Cost, Operation, Request, Settings, Spec, run_reference};
-use crate::{Result, io};
+use crate::{DType, Result, io};
 
 const COMMAND: &str = "run";
 
@@ -100,6 +100,9 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
         Engine::Gpu(gpu) => on_gpu(&gpu, op, &request)?,
         Engine::Cpu => on_cpu(op, &request)?,
     };
+    if args.compare {
+        session.warn_of_reference(cost);
+    }
     let checks = if args.compare { Some(compare(op, &request, &measured.arrays)?) } else { None };
     let right = checks.iter().flatten().all(|check| check.ok);
     report(session, op, cost, &measured, checks.as_deref())?;
@@ -140,7 +143,8 @@ fn request(op: &dyn Operation, args: &Args) -> Result<Request> {
             if args.output.is_none() && !args.compare {
                 return Err(missing(COMMAND, "-o", "a file for the results, or --compare"));
             }
-            io::read(path)?
+            // Widening f16 changes no value, and whether the device stores f16 is up to the key `dtype`.
+            io::read(path)?.into_iter().map(|(name, array)| (name, array.to_float(DType::F32))).collect()
         }
         (None, Some(shape)) => drawn(op, shape, &settings, args)?,
         (None, None) => return Err(missing(COMMAND, "IN", "a .safetensors or .npz file, or --shape")),

@@ -149,7 +149,7 @@ fn row(op: &dyn Operation, case: &Case, tuning: &Tuning, outcome: Result<Outcome
     Row { op: op.spec().name, case: case.name, variant: tuning.label.clone(), ok, worst, reason }
 }
 
-/// One line for the operation, and one for each case that is wrong or was skipped.
+/// One line for the operation, and one for each reason why cases are wrong or were skipped, which names them.
 fn print_op(session: &mut Session, op: &dyn Operation, rows: &[Row]) -> Result<()> {
     let count = |ok: Option<bool>| rows.iter().filter(|row| row.ok == ok).count();
     let (right, wrong, skipped) = (count(Some(true)), count(Some(false)), count(None));
@@ -165,9 +165,22 @@ fn print_op(session: &mut Session, op: &dyn Operation, rows: &[Row]) -> Result<(
         line += &format!(", the worst at {:.0} % of its budget: {} {}", 100.0 * worst, row.case, row.variant);
     }
     session.line(line)?;
-    for row in rows.iter().filter(|row| row.ok != Some(true)) {
-        let what = if row.ok.is_some() { "WRONG  " } else { "skipped" };
-        session.line(format!("  {what} {} {}: {}", row.case, row.variant, super::one_line(&row.reason)))?;
+    for (ok, reason) in reasons(rows) {
+        let what = if ok.is_some() { "WRONG  " } else { "skipped" };
+        let named = rows.iter().filter(|row| row.ok == ok && row.reason == reason).map(|row| format!("{} {}", row.case, row.variant));
+        session.line(format!("  {what} {}: {}", named.collect::<Vec<_>>().join(", "), super::one_line(reason)))?;
     }
     Ok(())
+}
+
+/// Why cases are not right, each reason once: a device that lacks something lacks it in many cases.
+fn reasons(rows: &[Row]) -> Vec<(Option<bool>, &str)> {
+    let mut reasons = Vec::new();
+    for row in rows.iter().filter(|row| row.ok != Some(true)) {
+        let reason = (row.ok, row.reason.as_str());
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons
 }

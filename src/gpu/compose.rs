@@ -17,6 +17,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),
+    ("pairs", include_str!("../../shaders/lib/pairs.wgsl")),
     ("product", include_str!("../../shaders/lib/product.wgsl")),
     ("random", include_str!("../../shaders/lib/random.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),

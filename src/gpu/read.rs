@@ -11,14 +11,16 @@ use crate::{Error, Result};
 /// Bytes read through one staging buffer; a larger tensor is read in several pieces.
 const PIECE: u64 = 64 << 20;
 
+type Mapped = Result<(), wgpu::BufferAsyncError>;
+
 /// Set by the callback of a mapping, awaited by the reader.
 #[derive(Default)]
 struct Signal {
-    state: Mutex<(Option<Result<(), wgpu::BufferAsyncError>>, Option<Waker>)>,
+    state: Mutex<(Option<Mapped>, Option<Waker>)>,
 }
 
 impl Signal {
-    fn set(&self, outcome: Result<(), wgpu::BufferAsyncError>) {
+    fn set(&self, outcome: Mapped) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = Some(outcome);
         if let Some(waker) = state.1.take() {
@@ -26,11 +28,11 @@ impl Signal {
         }
     }
 
-    fn get(&self) -> Option<Result<(), wgpu::BufferAsyncError>> {
+    fn get(&self) -> Option<Mapped> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    async fn wait(&self) -> Result<(), wgpu::BufferAsyncError> {
+    async fn wait(&self) -> Mapped {
         poll_fn(|context| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match state.0.take() {
@@ -75,6 +77,7 @@ impl Download {
         shared.count_submission();
         for piece in &pieces {
             let signal = piece.signal.clone();
+            piece.staging.set_mapped(true);
             piece.staging.raw.map_async(wgpu::MapMode::Read, 0..piece.bytes, move |outcome| signal.set(outcome));
         }
         Ok(Download { shared: shared.clone(), pieces, submission })
@@ -117,6 +120,7 @@ impl Download {
             out.extend_from_slice(&mapped);
             drop(mapped);
             piece.staging.raw.unmap();
+            piece.staging.set_mapped(false);
         }
         Ok(out)
     }

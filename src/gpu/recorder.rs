@@ -32,6 +32,11 @@ impl<'a> Bind<'a> {
     pub fn maybe(view: Option<View<'a>>) -> Self {
         view.map_or(Bind::Absent, Bind::Read)
     }
+
+    /// Writes the view when there is one.
+    pub fn maybe_write(view: Option<View<'a>>) -> Self {
+        view.map_or(Bind::Absent, Bind::Write)
+    }
 }
 
 /// What a dispatch costs: it decides where submissions are cut, and a profile divides it by the time.

@@ -132,7 +132,7 @@ impl Tensor {
         if !buffer.usage().contains(usages) {
             return wrong("usage", format!("at least {usages:?}"), format!("{:?}", buffer.usage()));
         }
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return wrong("offset", "a multiple of 4 bytes".into(), offset.to_string());
         }
         if dtype == DType::F16 && !gpu.caps().f16 {

@@ -1,16 +1,238 @@
-//! The kernels' host side. Replaced when the kernels land; until then running on a device is an error.
+//! Attention on a device: the public functions, and which path serves a call.
 
-use crate::gpu::{AnyVariant, Caps, Gpu};
+use super::composed::{Composed, Elements, Plane, Strided, Upstream};
+use super::{AttentionOptions, Broadcast, OP, Problem, Shapes, kernels};
+use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, plain_tensor};
 use crate::ops::{Prepared, Request};
-use crate::{Error, Result};
+use crate::{Array, DType, Data, Result};
 
-/// No kernels yet.
-pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
-    Vec::new()
+/// Every kernel variant.
+pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
+    kernels::all(caps)
 }
 
-/// Checks the request, and says that there are no kernels yet.
-pub(super) fn prepare(_gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    super::Problem::of(request)?;
-    Err(Error::Device { message: "attention has no kernels yet".into() })
+/// What attention reads. q, k and v are f32 or f16.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// `[batch, heads_q, seq_q, dim]`
+    pub q: &'a Tensor,
+    /// `[batch, heads_kv, seq_k, dim]`
+    pub k: &'a Tensor,
+    /// `[batch, heads_kv, seq_k, dim_v]`
+    pub v: &'a Tensor,
+    /// u8, 0 = hidden, broadcastable to `[batch, heads_q, seq_q, seq_k]`.
+    pub mask: Option<&'a Tensor>,
+    /// f32, added to the logits, broadcastable likewise; −∞ hides.
+    pub bias: Option<&'a Tensor>,
+    /// Keys from here on are hidden, one length for each batch element.
+    pub kv_lengths: Option<&'a [i32]>,
+    /// f32 `[heads_q]`
+    pub alibi_slopes: Option<&'a Tensor>,
+    /// u8 `[batch, heads_q, seq_q, seq_k]`: an explicit dropout mask instead of random numbers.
+    pub dropout_keep: Option<&'a Tensor>,
+}
+
+impl<'a> Inputs<'a> {
+    /// q, k and v, and nothing else.
+    pub fn new(q: &'a Tensor, k: &'a Tensor, v: &'a Tensor) -> Self {
+        Inputs { q, k, v, mask: None, bias: None, kv_lengths: None, alibi_slopes: None, dropout_keep: None }
+    }
+
+    fn problem(&self, d_o: Option<&[usize]>, options: &AttentionOptions) -> Result<Problem> {
+        let shape = |tensor: Option<&'a Tensor>| tensor.map(Tensor::shape);
+        for (name, tensor) in [("q", self.q), ("k", self.k), ("v", self.v)] {
+            expect_float(OP, name, tensor)?;
+        }
+        let typed = [
+            ("mask", self.mask, DType::U8),
+            ("bias", self.bias, DType::F32),
+            ("alibi_slopes", self.alibi_slopes, DType::F32),
+            ("dropout_keep", self.dropout_keep, DType::U8),
+        ];
+        for (name, tensor, dtype) in typed {
+            tensor.map_or(Ok(()), |tensor| expect_dtype(OP, name, tensor, dtype))?;
+        }
+        let shapes = Shapes {
+            dtype: self.q.dtype(),
+            q: self.q.shape(),
+            k: self.k.shape(),
+            v: self.v.shape(),
+            mask: shape(self.mask),
+            bias: shape(self.bias),
+            kv_lengths: self.kv_lengths,
+            alibi_slopes: shape(self.alibi_slopes),
+            dropout_keep: shape(self.dropout_keep),
+            d_o,
+        };
+        Problem::new(&shapes, options)
+    }
+
+    /// The call as the composed path takes it.
+    fn composed<'b>(&self, problem: &'b Problem, kv_lengths: Option<&'b Tensor>) -> Composed<'b>
+    where
+        'a: 'b,
+    {
+        let p = problem;
+        let plane = |tensor: Option<&'a Tensor>, broadcast: &Option<Broadcast>| {
+            tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
+        };
+        Composed {
+            op: OP,
+            batch: p.batch,
+            heads_q: p.heads_q,
+            heads_kv: p.heads_kv,
+            seq_q: p.seq_q,
+            seq_k: p.seq_k,
+            dim: p.dim,
+            dim_v: p.dim_v,
+            scale: p.scale,
+            options: &p.options,
+            offset: i64::from(p.options.offset),
+            q: p.queries(self.q, p.dim),
+            k: p.keys(self.k, p.dim),
+            v: p.keys(self.v, p.dim_v),
+            mask: plane(self.mask, &p.mask),
+            bias: plane(self.bias, &p.bias),
+            kv_lengths,
+            alibi_slopes: self.alibi_slopes,
+            dropout_keep: self.dropout_keep,
+            elements: Elements { start: 0, head: (p.seq_q * p.seq_k) as u64, row: p.seq_k as u32 },
+        }
+    }
+}
+
+impl Problem {
+    /// A contiguous tensor of rows of queries.
+    fn queries<'a>(&self, tensor: &'a Tensor, dim: usize) -> Strided<'a> {
+        let head = self.seq_q * dim;
+        Strided::queries(tensor, 0, [self.heads_q * head, head, dim], self.heads_q / self.heads_kv)
+    }
+
+    /// A contiguous tensor of rows of keys.
+    fn keys<'a>(&self, tensor: &'a Tensor, dim: usize) -> Strided<'a> {
+        let head = self.seq_k * dim;
+        Strided::keys(tensor, 0, [self.heads_kv * head, head, dim])
+    }
+}
+
+/// What attention returns, f32.
+#[derive(Clone, Debug)]
+pub struct Attended {
+    /// `[batch, heads_q, seq_q, dim_v]`
+    pub o: Tensor,
+    /// `[batch, heads_q, seq_q]`: the log-sum-exp of the visible logits; −∞ for a row with none.
+    pub lse: Tensor,
+    /// `[batch, heads_q, seq_q, seq_k]`, with [`AttentionOptions::weights`]: what v was multiplied with.
+    pub weights: Option<Tensor>,
+}
+
+/// The gradients of attention, f32, each in the shape of its tensor.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// Of q.
+    pub d_q: Tensor,
+    /// Of k.
+    pub d_k: Tensor,
+    /// Of v.
+    pub d_v: Tensor,
+    /// Of the bias, when there is one.
+    pub d_bias: Option<Tensor>,
+    /// Of the slopes, when there are any.
+    pub d_alibi_slopes: Option<Tensor>,
+}
+
+/// o and lse. O(batch · heads_q · seq_q · seq_k · (dim + dim_v)); the composed path needs up to 64 MiB of scratch memory.
+///
+/// ```
+/// use wattn::ops::attention::{self, AttentionOptions, Inputs};
+/// # let gpu = wattn::Gpu::new(&wattn::GpuOptions::default())?;
+/// let q = gpu.tensor(&[1.0f32, 0.0], &[1, 1, 1, 2])?;
+/// let k = gpu.tensor(&[0.0f32, 1.0, 0.0, 1.0], &[1, 1, 2, 2])?;
+/// let v = gpu.tensor(&[2.0f32, 4.0], &[1, 1, 2, 1])?;
+/// let attended = attention::forward(&gpu, &Inputs::new(&q, &k, &v), &AttentionOptions::default())?;
+/// assert_eq!(attended.o.read_blocking::<f32>()?, [3.0]); // both keys alike: the mean
+/// # Ok::<(), wattn::Error>(())
+/// ```
+///
+/// # Errors
+/// As [`Problem::new`]; [`Error::Dtype`](crate::Error::Dtype) for tensors of other types; those of [`Gpu::dispatch`].
+pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &AttentionOptions) -> Result<Attended> {
+    let p = inputs.problem(None, options)?;
+    let kv_lengths = lengths(gpu, inputs)?;
+    let o = gpu.empty(DType::F32, &[p.batch, p.heads_q, p.seq_q, p.dim_v])?;
+    let lse = gpu.empty(DType::F32, &[p.batch, p.heads_q, p.seq_q])?;
+    let weights = options.weights.then(|| gpu.empty(DType::F32, &[p.batch, p.heads_q, p.seq_q, p.seq_k])).transpose()?;
+    inputs.composed(&p, kv_lengths.as_ref()).forward(gpu, p.queries(&o, p.dim_v), p.queries(&lse, 1), weights.as_ref())?;
+    Ok(Attended { o, lse, weights })
+}
+
+/// The gradients of every differentiable input, from what [`forward`] returned and d_o `[batch, heads_q, seq_q, dim_v]`. With the options of the
+/// forward, the seed included: dropout is drawn again.
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, options: &AttentionOptions) -> Result<Gradients> {
+    let p = inputs.problem(Some(d_o.shape()), options)?;
+    let (o, lse) = (&attended.o, &attended.lse);
+    expect_float(OP, "d_o", d_o)?;
+    expect_shape(OP, "o", o.shape(), d_o.shape())?;
+    expect_shape(OP, "lse", lse.shape(), &d_o.shape()[..3])?;
+    let kv_lengths = lengths(gpu, inputs)?;
+    let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
+    let (d_q, d_k, d_v) = (like(inputs.q)?, like(inputs.k)?, like(inputs.v)?);
+    let d_bias = inputs.bias.map(like).transpose()?;
+    let d_alibi_slopes = inputs.alibi_slopes.map(like).transpose()?;
+    let upstream = Upstream {
+        o: p.queries(o, p.dim_v),
+        lse: p.queries(lse, 1),
+        d_o: p.queries(d_o, p.dim_v),
+        d_q: p.queries(&d_q, p.dim),
+        d_k: p.keys(&d_k, p.dim),
+        d_v: p.keys(&d_v, p.dim_v),
+        d_bias: d_bias.as_ref(),
+        d_alibi_slopes: d_alibi_slopes.as_ref(),
+    };
+    inputs.composed(&p, kv_lengths.as_ref()).backward(gpu, &upstream)?;
+    Ok(Gradients { d_q, d_k, d_v, d_bias, d_alibi_slopes })
+}
+
+fn lengths(gpu: &Gpu, inputs: &Inputs) -> Result<Option<Tensor>> {
+    inputs.kv_lengths.map(|lengths| gpu.tensor(lengths, &[lengths.len()])).transpose()
+}
+
+/// Runs the request on a device.
+pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
+    Problem::of(request)?;
+    let options = AttentionOptions::from_settings(OP, &request.settings)?;
+    let dtype = request.settings.dtype(OP)?;
+    let float = |name| float_tensor(gpu, request, name, dtype);
+    let f32s = |name| float_tensor(gpu, request, name, DType::F32);
+    let plain = |name| plain_tensor(gpu, request, name);
+    let (q, k, v, d_o) = (float("q")?, float("k")?, float("v")?, float("d_o")?);
+    let (bias, alibi_slopes, mask, dropout_keep) = (f32s("bias")?, f32s("alibi_slopes")?, plain("mask")?, plain("dropout_keep")?);
+    let kv_lengths = match request.tensor("kv_lengths").map(Array::data) {
+        Some(Data::I32(lengths)) => Some(lengths.clone()),
+        _ => None,
+    };
+    let gpu = gpu.clone();
+    let [Some(q), Some(k), Some(v)] = [q, k, v] else { unreachable!("a request has its required tensors") };
+    Ok(Box::new(move || {
+        let inputs = Inputs {
+            mask: mask.as_ref(),
+            bias: bias.as_ref(),
+            kv_lengths: kv_lengths.as_deref(),
+            alibi_slopes: alibi_slopes.as_ref(),
+            dropout_keep: dropout_keep.as_ref(),
+            ..Inputs::new(&q, &k, &v)
+        };
+        let attended = forward(&gpu, &inputs, &options)?;
+        let gradients = d_o.as_ref().map(|d_o| backward(&gpu, &inputs, &attended, d_o, &options)).transpose()?;
+        let mut out = vec![("o", Some(attended.o)), ("lse", Some(attended.lse)), ("weights", attended.weights)];
+        if let Some(d) = gradients {
+            out.extend([("d_q", Some(d.d_q)), ("d_k", Some(d.d_k)), ("d_v", Some(d.d_v))]);
+            out.extend([("d_bias", d.d_bias), ("d_alibi_slopes", d.d_alibi_slopes)]);
+        }
+        Ok(out.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?))).collect())
+    }))
 }

@@ -41,13 +41,16 @@
 //! Team 2024, arXiv:2408.00118; the backward with delta Dao et al. 2022, arXiv:2205.14135.
 
 mod cases;
+pub(crate) mod composed;
 pub(crate) mod cpu;
 mod gpu;
+mod kernels;
 mod options;
 mod problem;
 #[cfg(test)]
 mod tests;
 
+pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 pub use options::{AttentionOptions, Path};
 pub use problem::{Broadcast, Problem, Shapes};
 
@@ -57,7 +60,8 @@ pub(crate) use problem::{check_float, check_sizes, list};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::ops::host::normal;
 use crate::ops::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape, philox,
+    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
+    philox, softmax::Rows,
 };
 use crate::{Array, Result, evaluate};
 
@@ -119,6 +123,10 @@ impl Operation for Attention {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        Rows::tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

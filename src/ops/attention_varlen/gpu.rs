@@ -1,16 +1,190 @@
-//! The kernels' host side. Replaced when the kernels land; until then running on a device is an error.
+//! Packed attention on a device: one sequence after the other through attention's composed path, in place.
 
-use crate::gpu::{AnyVariant, Caps, Gpu};
+use super::{OP, Problem, Sequence, Shapes};
+use crate::gpu::{Gpu, Tensor};
+use crate::ops::attention::composed::{Composed, Elements, Strided, Upstream, fill};
+use crate::ops::attention::{AttentionOptions, list};
+use crate::ops::host::{expect_float, expect_shape, float_tensor, required};
 use crate::ops::{Prepared, Request};
-use crate::{Error, Result};
+use crate::{DType, Result};
 
-/// No kernels yet.
-pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
-    Vec::new()
+/// What packed attention reads. q, k and v are f32 or f16.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// `[total_q, heads_q, dim]`
+    pub q: &'a Tensor,
+    /// `[total_k, heads_kv, dim]`
+    pub k: &'a Tensor,
+    /// `[total_k, heads_kv, dim_v]`
+    pub v: &'a Tensor,
+    /// Where the queries of each sequence start, and total_q: `[sequences + 1]`.
+    pub cu_seqlens_q: &'a [i32],
+    /// Where the keys of each sequence start, and total_k: `[sequences + 1]`.
+    pub cu_seqlens_k: &'a [i32],
 }
 
-/// Checks the request, and says that there are no kernels yet.
-pub(super) fn prepare(_gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    super::Problem::of(request)?;
-    Err(Error::Device { message: "attention_varlen has no kernels yet".into() })
+/// What packed attention returns, f32.
+#[derive(Clone, Debug)]
+pub struct Attended {
+    /// `[total_q, heads_q, dim_v]`
+    pub o: Tensor,
+    /// `[total_q, heads_q]`: the log-sum-exp of the visible logits; −∞ for a row with none.
+    pub lse: Tensor,
+}
+
+/// The gradients of packed attention, f32, each in the shape of its tensor.
+#[derive(Clone, Debug)]
+pub struct Gradients {
+    /// Of q.
+    pub d_q: Tensor,
+    /// Of k.
+    pub d_k: Tensor,
+    /// Of v.
+    pub d_v: Tensor,
+}
+
+impl<'a> Inputs<'a> {
+    fn problem(&self, d_o: Option<&[usize]>, options: &AttentionOptions) -> Result<Problem> {
+        for (name, tensor) in [("q", self.q), ("k", self.k), ("v", self.v)] {
+            expect_float(OP, name, tensor)?;
+        }
+        let shapes = Shapes {
+            dtype: self.q.dtype(),
+            q: self.q.shape(),
+            k: self.k.shape(),
+            v: self.v.shape(),
+            cu_seqlens_q: self.cu_seqlens_q,
+            cu_seqlens_k: self.cu_seqlens_k,
+            d_o,
+        };
+        Problem::new(&shapes, options)
+    }
+}
+
+impl Problem {
+    /// The rows of a sequence in a tensor with query heads.
+    fn queries<'a>(&self, tensor: &'a Tensor, sequence: &Sequence, dim: usize) -> Strided<'a> {
+        let row = self.heads_q * dim;
+        Strided::queries(tensor, sequence.queries.start * row, [0, dim, row], self.heads_q / self.heads_kv)
+    }
+
+    /// The rows of a sequence in a tensor with key heads.
+    fn keys<'a>(&self, tensor: &'a Tensor, sequence: &Sequence, dim: usize) -> Strided<'a> {
+        let row = self.heads_kv * dim;
+        Strided::keys(tensor, sequence.keys.start * row, [0, dim, row])
+    }
+
+    /// One sequence as the composed path takes it.
+    fn composed<'b>(&'b self, inputs: &Inputs<'b>, sequence: &Sequence) -> Composed<'b> {
+        Composed {
+            op: OP,
+            batch: 1,
+            heads_q: self.heads_q,
+            heads_kv: self.heads_kv,
+            seq_q: sequence.queries.len(),
+            seq_k: sequence.keys.len(),
+            dim: self.dim,
+            dim_v: self.dim_v,
+            scale: self.scale,
+            options: &self.options,
+            offset: sequence.offset,
+            q: self.queries(inputs.q, sequence, self.dim),
+            k: self.keys(inputs.k, sequence, self.dim),
+            v: self.keys(inputs.v, sequence, self.dim_v),
+            mask: None,
+            bias: None,
+            kv_lengths: None,
+            alibi_slopes: None,
+            dropout_keep: None,
+            elements: Elements {
+                start: self.dropout_element(0, sequence.queries.start, sequence.keys.start),
+                head: (self.total_q * self.total_k) as u64,
+                row: self.total_k as u32,
+            },
+        }
+    }
+}
+
+/// o and lse. O(heads_q · pairs of the sequences · (dim + dim_v)).
+///
+/// # Errors
+/// As [`Problem::new`]; [`Error::Dtype`](crate::Error::Dtype) for tensors of other types; those of [`Gpu::dispatch`].
+pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &AttentionOptions) -> Result<Attended> {
+    let p = inputs.problem(None, options)?;
+    let o = gpu.empty(DType::F32, &[p.total_q, p.heads_q, p.dim_v])?;
+    let lse = gpu.empty(DType::F32, &[p.total_q, p.heads_q])?;
+    for sequence in &p.sequences {
+        if !sequence.queries.is_empty() && !sequence.keys.is_empty() {
+            let (o, lse) = (p.queries(&o, sequence, p.dim_v), p.queries(&lse, sequence, 1));
+            p.composed(inputs, sequence).forward(gpu, o, lse, None)?;
+        } else {
+            // Queries without keys see nothing.
+            fill_rows(gpu, &o, sequence.queries.clone(), 0.0)?;
+            fill_rows(gpu, &lse, sequence.queries.clone(), f32::NEG_INFINITY)?;
+        }
+    }
+    Ok(Attended { o, lse })
+}
+
+/// The gradients of q, k and v, from what [`forward`] returned and d_o `[total_q, heads_q, dim_v]`, with the options of the forward.
+///
+/// # Errors
+/// As [`forward`].
+pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, options: &AttentionOptions) -> Result<Gradients> {
+    let p = inputs.problem(Some(d_o.shape()), options)?;
+    let (o, lse) = (&attended.o, &attended.lse);
+    expect_float(OP, "d_o", d_o)?;
+    expect_shape(OP, "o", o.shape(), d_o.shape())?;
+    expect_shape(OP, "lse", lse.shape(), &d_o.shape()[..2])?;
+    let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
+    let (d_q, d_k, d_v) = (like(inputs.q)?, like(inputs.k)?, like(inputs.v)?);
+    for sequence in &p.sequences {
+        if !sequence.queries.is_empty() && !sequence.keys.is_empty() {
+            let upstream = Upstream {
+                o: p.queries(o, sequence, p.dim_v),
+                lse: p.queries(lse, sequence, 1),
+                d_o: p.queries(d_o, sequence, p.dim_v),
+                d_q: p.queries(&d_q, sequence, p.dim),
+                d_k: p.keys(&d_k, sequence, p.dim),
+                d_v: p.keys(&d_v, sequence, p.dim_v),
+                d_bias: None,
+                d_alibi_slopes: None,
+            };
+            p.composed(inputs, sequence).backward(gpu, &upstream)?;
+        } else {
+            fill_rows(gpu, &d_q, sequence.queries.clone(), 0.0)?;
+            fill_rows(gpu, &d_k, sequence.keys.clone(), 0.0)?;
+            fill_rows(gpu, &d_v, sequence.keys.clone(), 0.0)?;
+        }
+    }
+    Ok(Gradients { d_q, d_k, d_v })
+}
+
+/// Fills the tokens of a range.
+fn fill_rows(gpu: &Gpu, tensor: &Tensor, tokens: std::ops::Range<usize>, value: f32) -> Result<()> {
+    let row: usize = tensor.shape()[1..].iter().product();
+    fill(gpu, tensor, tokens.start * row, tokens.len() * row, value)
+}
+
+/// Runs the request on a device.
+pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
+    Problem::of(request)?;
+    let options = AttentionOptions::from_settings(OP, &request.settings)?;
+    let dtype = request.settings.dtype(OP)?;
+    let float = |name| float_tensor(gpu, request, name, dtype);
+    let (q, k, v, d_o) = (float("q")?, float("k")?, float("v")?, float("d_o")?);
+    let boundaries = |name: &str| list(OP, name, "[sequences + 1]", required(OP, request, name)?).map(<[i32]>::to_vec);
+    let (cu_seqlens_q, cu_seqlens_k) = (boundaries("cu_seqlens_q")?, boundaries("cu_seqlens_k")?);
+    let gpu = gpu.clone();
+    let [Some(q), Some(k), Some(v)] = [q, k, v] else { unreachable!("a request has its required tensors") };
+    Ok(Box::new(move || {
+        let inputs = Inputs { q: &q, k: &k, v: &v, cu_seqlens_q: &cu_seqlens_q, cu_seqlens_k: &cu_seqlens_k };
+        let attended = forward(&gpu, &inputs, &options)?;
+        let gradients = d_o.as_ref().map(|d_o| backward(&gpu, &inputs, &attended, d_o, &options)).transpose()?;
+        let mut out = vec![("o", attended.o), ("lse", attended.lse)];
+        if let Some(d) = gradients {
+            out.extend([("d_q", d.d_q), ("d_k", d.d_k), ("d_v", d.d_v)]);
+        }
+        Ok(out.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect())
+    }))
 }

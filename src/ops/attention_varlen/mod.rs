@@ -31,6 +31,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 pub use problem::{Problem, Sequence, Shapes};
 
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -39,7 +40,8 @@ use crate::ops::attention::{
 };
 use crate::ops::host::normal;
 use crate::ops::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape, philox,
+    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
+    philox, softmax::Rows,
 };
 use crate::{Array, DType, Error, Result, evaluate};
 
@@ -80,8 +82,13 @@ impl Operation for AttentionVarlen {
         &SPEC
     }
 
-    fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
-        gpu::kernels(caps)
+    /// It has none of its own: it runs attention's.
+    fn kernels(&self, _caps: &Caps) -> Vec<AnyVariant> {
+        Vec::new()
+    }
+
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        Rows::tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

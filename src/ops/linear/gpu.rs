@@ -1,11 +1,11 @@
 //! The layer on a device: products of the flattened input, and no kernel of its own.
 
 use super::{OP, Problem};
+use crate::Result;
 use crate::gpu::{Gpu, Tensor};
 use crate::ops::host::{expect_shape, plain_tensor};
 use crate::ops::matmul::{self, MatmulOptions};
 use crate::ops::{Prepared, Request, sum};
-use crate::Result;
 
 /// The gradients of a linear layer, f32.
 #[derive(Clone, Debug)]

@@ -1,0 +1,498 @@
+//! The composed path: products, the masked softmax between them, and their gradients, block by block.
+//!
+//! A block is what the scratch matrices hold at a time: whole sequences, or some heads of one, or some rows of one head. The forward keeps
+//! nothing but lse; the backward makes the scores of a block again.
+
+use super::AttentionOptions;
+use super::kernels::{Backward, Dropout, FILL_LANES, Fill, FillParams, Forward, PairsParams, ROW_LANES, RowData, RowsParams};
+use crate::gpu::{Bind, Gpu, Tensor, View, Work, spread};
+use crate::ops::product::{Extra, Matrices, Product};
+use crate::ops::softmax::Rows;
+use crate::ops::strided::Dims;
+use crate::ops::sum::gpu::Reduction;
+use crate::ops::{matmul, philox, weighted_sum};
+use crate::{DType, Error, Result};
+
+/// The most bytes that one scratch matrix takes. Larger ones save nothing: a block of this size keeps any device busy.
+const SCRATCH: u64 = 64 << 20;
+
+/// A tensor of rows, `[batch, heads, seq, dim]` or `[tokens, heads, dim]`, by its strides.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Strided<'a> {
+    tensor: &'a Tensor,
+    start: usize,
+    /// From one batch, one key head and one query head of its group to the next.
+    strides: [usize; 3],
+    row: usize,
+}
+
+impl<'a> Strided<'a> {
+    /// A tensor with one head for each query head; `layout` is its strides along batch, head and row.
+    pub fn queries(tensor: &'a Tensor, start: usize, [batch, head, row]: [usize; 3], group: usize) -> Self {
+        Strided { tensor, start, strides: [batch, group * head, head], row }
+    }
+
+    /// A tensor with one head for each key head.
+    pub fn keys(tensor: &'a Tensor, start: usize, [batch, head, row]: [usize; 3]) -> Self {
+        Strided { tensor, start, strides: [batch, head, 0], row }
+    }
+
+    /// The matrices of a block, from row `i` on.
+    fn matrices(&self, block: &Block, i: usize) -> Matrices<'_> {
+        Matrices { tensor: self.tensor, start: self.start + self.offset(block, i), row: self.row, col: 1, batch: &self.strides }
+    }
+
+    fn offset(&self, block: &Block, i: usize) -> usize {
+        block.b0 * self.strides[0] + block.kv0 * self.strides[1] + block.g0 * self.strides[2] + i * self.row
+    }
+
+    /// The elements that a block of queries reaches, in rows of `dim`, and the kernel's index of the element of (b, h, i) = 0.
+    fn window(&self, block: &Block, dim: usize) -> (View<'a>, u32) {
+        let first = self.start + self.offset(block, block.i0);
+        let last = block.sizes().iter().zip(self.strides).map(|(size, stride)| (size - 1) * stride).sum::<usize>();
+        let view = self.tensor.window(first, last + (block.rows - 1) * self.row + dim);
+        // The kernel adds the offset of (b, h, i), which the window is past; u32 arithmetic wraps around.
+        (view, view.base().wrapping_add(self.start as u32).wrapping_sub(first as u32))
+    }
+}
+
+/// A tensor over pairs, broadcast: its strides along batch, query head, query and key.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plane<'a> {
+    pub tensor: &'a Tensor,
+    pub strides: [usize; 4],
+}
+
+/// The random elements of dropout: pair (bh, i, j) takes `start + bh · head + i · row + j`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Elements {
+    pub start: u64,
+    pub head: u64,
+    pub row: u32,
+}
+
+/// One call for sequences of the same lengths.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Composed<'a> {
+    pub op: &'static str,
+    pub batch: usize,
+    pub heads_q: usize,
+    pub heads_kv: usize,
+    pub seq_q: usize,
+    pub seq_k: usize,
+    pub dim: usize,
+    pub dim_v: usize,
+    pub scale: f32,
+    pub options: &'a AttentionOptions,
+    /// Query i stands at key position i + offset.
+    pub offset: i64,
+    pub q: Strided<'a>,
+    pub k: Strided<'a>,
+    pub v: Strided<'a>,
+    pub mask: Option<Plane<'a>>,
+    pub bias: Option<Plane<'a>>,
+    pub kv_lengths: Option<&'a Tensor>,
+    pub alibi_slopes: Option<&'a Tensor>,
+    pub dropout_keep: Option<&'a Tensor>,
+    pub elements: Elements,
+}
+
+/// Where the gradients go, beside what they are made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Upstream<'a> {
+    pub o: Strided<'a>,
+    pub lse: Strided<'a>,
+    pub d_o: Strided<'a>,
+    pub d_q: Strided<'a>,
+    pub d_k: Strided<'a>,
+    pub d_v: Strided<'a>,
+    pub d_bias: Option<&'a Tensor>,
+    pub d_alibi_slopes: Option<&'a Tensor>,
+}
+
+/// Consecutive rows of the matrix of scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Block {
+    b0: usize,
+    batches: usize,
+    /// Key heads.
+    kv0: usize,
+    kv: usize,
+    /// Query heads of each key head.
+    g0: usize,
+    group: usize,
+    /// Queries.
+    i0: usize,
+    rows: usize,
+}
+
+impl Block {
+    fn sizes(&self) -> [usize; 3] {
+        [self.batches, self.kv, self.group]
+    }
+
+    /// Rows of the scratch matrices.
+    fn count(&self) -> usize {
+        self.sizes().iter().product::<usize>() * self.rows
+    }
+
+    /// The strides of the scratch matrices.
+    fn strides(&self, columns: usize) -> [usize; 3] {
+        let matrix = self.rows * columns;
+        [self.kv * self.group * matrix, self.group * matrix, matrix]
+    }
+}
+
+impl Composed<'_> {
+    fn group(&self) -> usize {
+        self.heads_q / self.heads_kv
+    }
+
+    /// The block's first query head.
+    fn head(&self, block: &Block) -> usize {
+        block.kv0 * self.group() + block.g0
+    }
+
+    /// The block's first row among the rows of `[batch, heads_q, seq_q]`.
+    fn row(&self, block: &Block) -> usize {
+        (block.b0 * self.heads_q + self.head(block)) * self.seq_q + block.i0
+    }
+
+    /// Cuts the rows into blocks of which each scratch matrix, and each binding on o, holds one.
+    fn blocks(&self, gpu: &Gpu) -> Result<Vec<Block>> {
+        let caps = gpu.caps();
+        let room = SCRATCH.min(caps.max_binding - u64::from(caps.storage_alignment));
+        // A row takes seq_k elements of the scores and, where heads lie between one row and the next, dim_v of each in o.
+        let row = self.seq_k.max(self.q.row / self.dim * self.dim_v);
+        let cap = room as usize / DType::F32.bytes();
+        if row > cap || self.seq_q >= 1 << 30 {
+            let what = "bytes of one row of scores or values, which one binding must hold".to_string();
+            return Err(Error::Limit { op: self.op, what, limit: room, got: (row * DType::F32.bytes()) as u64 });
+        }
+        let (group, head) = (self.group(), self.seq_q * row);
+        let whole = |b0, batches| Block { b0, batches, kv0: 0, kv: self.heads_kv, g0: 0, group, i0: 0, rows: self.seq_q };
+        if self.heads_q * head <= cap {
+            let batches = cap / (self.heads_q * head);
+            return Ok((0..self.batch).step_by(batches).map(|b0| whole(b0, batches.min(self.batch - b0))).collect());
+        }
+        let mut blocks = vec![];
+        for b0 in 0..self.batch {
+            if group * head <= cap {
+                let kv = cap / (group * head);
+                let heads = (0..self.heads_kv).step_by(kv);
+                blocks.extend(heads.map(|kv0| Block { kv0, kv: kv.min(self.heads_kv - kv0), ..whole(b0, 1) }));
+                continue;
+            }
+            let rows = (cap / row).min(self.seq_q);
+            let rows = if rows > 64 { rows / 64 * 64 } else { rows };
+            for h in 0..self.heads_q {
+                let head = Block { kv0: h / group, kv: 1, g0: h % group, group: 1, ..whole(b0, 1) };
+                blocks.extend((0..self.seq_q).step_by(rows).map(|i0| Block { i0, rows: rows.min(self.seq_q - i0), ..head }));
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn scratch(&self, gpu: &Gpu, blocks: &[Block]) -> Result<Tensor> {
+        let rows = blocks.iter().map(Block::count).max().unwrap_or(1);
+        gpu.empty(DType::F32, &[rows, self.seq_k])
+    }
+
+    /// o and lse, and the probabilities when `weights` is there to hold them.
+    pub fn forward(&self, gpu: &Gpu, o: Strided, lse: Strided, weights: Option<&Tensor>) -> Result<()> {
+        let blocks = self.blocks(gpu)?;
+        let scratch = match weights {
+            Some(weights) => weights.clone(),
+            None => self.scratch(gpu, &blocks)?,
+        };
+        for block in &blocks {
+            let start = if weights.is_some() { self.row(block) * self.seq_k } else { 0 };
+            let strides = block.strides(self.seq_k);
+            let scores = Matrices { tensor: &scratch, start, row: self.seq_k, col: 1, batch: &strides };
+            self.scores(gpu, block, scores)?;
+            self.softmax(gpu, block, scores, lse)?;
+            let (probs, v, o) = (scores, self.v.matrices(block, 0), o.matrices(block, block.i0));
+            weighted_sum::gpu::run(gpu, &self.product(&block.sizes(), [block.rows, self.dim_v, self.seq_k], probs, v, o))?;
+        }
+        Ok(())
+    }
+
+    /// The gradients.
+    pub fn backward(&self, gpu: &Gpu, upstream: &Upstream) -> Result<()> {
+        let blocks = self.blocks(gpu)?;
+        let (scores, d_probs) = (self.scratch(gpu, &blocks)?, self.scratch(gpu, &blocks)?);
+        let d_logits = upstream.d_bias.map(|_| self.scratch(gpu, &blocks)).transpose()?;
+        let rows = blocks.iter().map(Block::count).max().unwrap_or(1);
+        let row_data = gpu.empty(DType::F32, &[rows, size_of::<[f32; 4]>() / DType::F32.bytes()])?;
+        let d_slope = upstream.d_alibi_slopes.map(|_| gpu.empty(DType::F32, &[self.batch, self.heads_q, self.seq_q])).transpose()?;
+        for block in &blocks {
+            let (sizes, strides) = (block.sizes(), block.strides(self.seq_k));
+            let [scores, d_probs] =
+                [&scores, &d_probs].map(|tensor| Matrices { tensor, start: 0, row: self.seq_k, col: 1, batch: &strides });
+            let d_o = upstream.d_o.matrices(block, block.i0);
+            self.scores(gpu, block, scores)?;
+            let values = self.v.matrices(block, 0).transposed();
+            matmul::gpu::run(gpu, &self.product(&sizes, [block.rows, self.seq_k, self.dim_v], d_o, values, d_probs))?;
+            self.row_data(gpu, block, upstream, &row_data)?;
+            self.softmax_backward(gpu, block, [scores, d_probs], &row_data, d_logits.as_ref(), d_slope.as_ref())?;
+            // From here on `scores` holds P and `d_probs` the gradient of the scores.
+            let (q, k) = (self.q.matrices(block, block.i0), self.k.matrices(block, 0));
+            let d_q = upstream.d_q.matrices(block, block.i0);
+            let product = self.product(&sizes, [block.rows, self.dim, self.seq_k], d_probs, k, d_q);
+            weighted_sum::gpu::run(gpu, &Product { scale: self.scale, ..product })?;
+            // A key head gathers from all rows of all its query heads.
+            let accumulate = block.i0 > 0 || block.g0 > 0;
+            let gather = |product: Product| Product { accumulate, ..product }.repeated(|part| weighted_sum::gpu::run(gpu, part));
+            let d_k = upstream.d_k.matrices(block, 0);
+            let product = self.product(&sizes, [self.seq_k, self.dim, block.rows], d_probs.transposed(), q, d_k);
+            gather(Product { scale: self.scale, ..product })?;
+            let d_v = upstream.d_v.matrices(block, 0);
+            gather(self.product(&sizes, [self.seq_k, self.dim_v, block.rows], scores.transposed(), d_o, d_v))?;
+            if let Some((d_logits, d_bias)) = d_logits.as_ref().zip(upstream.d_bias) {
+                self.sum_bias(gpu, block, d_logits, d_bias)?;
+            }
+        }
+        if let Some((d_slope, y)) = d_slope.as_ref().zip(upstream.d_alibi_slopes) {
+            let kept = Dims::new([(self.heads_q, [self.seq_q, 1])]);
+            let summed = Dims::new([(self.batch, [self.heads_q * self.seq_q]), (self.seq_q, [1])]);
+            Reduction { x: d_slope, y, start: [0, 0], kept, summed, scale: 1.0, accumulate: false }.run(gpu)?;
+        }
+        Ok(())
+    }
+
+    /// y = a b of a block; `sizes` are the block's own.
+    fn product<'p>(&self, sizes: &'p [usize; 3], [m, n, k]: [usize; 3], a: Matrices<'p>, b: Matrices<'p>, y: Matrices<'p>) -> Product<'p> {
+        Product { op: self.op, batch: sizes, m, n, k, scale: 1.0, accumulate: false, a, b, extra: Extra::None, y }
+    }
+
+    /// scale q kᵀ
+    fn scores(&self, gpu: &Gpu, block: &Block, scores: Matrices) -> Result<()> {
+        let (q, k) = (self.q.matrices(block, block.i0), self.k.matrices(block, 0).transposed());
+        let sizes = block.sizes();
+        let product = self.product(&sizes, [block.rows, self.seq_k, self.dim], q, k, scores);
+        matmul::gpu::run(gpu, &Product { scale: self.scale, ..product })
+    }
+
+    fn dropout(&self) -> Dropout {
+        match (self.options.dropout_p > 0.0, self.dropout_keep) {
+            (false, _) => Dropout::None,
+            (true, None) => Dropout::Random,
+            (true, Some(_)) => Dropout::Given,
+        }
+    }
+
+    /// The part of a plane that a block reaches, and the kernel's index of the element of (b, h, i, j) = 0.
+    fn plane<'p>(&self, block: &Block, plane: Plane<'p>) -> (View<'p>, u32) {
+        let heads = block.kv * block.group;
+        let first = self.plane_start(block, plane.strides);
+        let sizes = [block.batches, heads, block.rows, self.seq_k];
+        let last = sizes.iter().zip(plane.strides).map(|(size, stride)| (size - 1) * stride).sum::<usize>();
+        let view = plane.tensor.window(first, last + 1);
+        (view, view.base().wrapping_sub(first as u32))
+    }
+
+    fn plane_start(&self, block: &Block, strides: [usize; 4]) -> usize {
+        block.b0 * strides[0] + self.head(block) * strides[1] + block.i0 * strides[2]
+    }
+
+    /// The parameters of the kernels over pairs, but for the bases of what they bind.
+    fn pairs(&self, block: &Block) -> PairsParams {
+        let options = self.options;
+        // Sizes are below 2^30, so a shift beyond means all keys or none, and the sum with a query's index fits an i32.
+        let shift = |at: i64| at.clamp(1 - (1 << 30), (1 << 30) - 1) as i32;
+        let low = options.window_left.map_or(i64::MIN, |left| self.offset - i64::from(left));
+        let right = options.window_right.map_or(i64::MAX, |right| self.offset + i64::from(right) + 1);
+        let high = if options.causal { right.min(self.offset + 1) } else { right };
+        let strides = |plane: Option<Plane>| plane.map_or([0; 4], |plane| plane.strides.map(|s| s as u32));
+        let ([mask_b, mask_h, mask_i, mask_j], [bias_b, bias_h, bias_i, bias_j]) = (strides(self.mask), strides(self.bias));
+        let halves = |x: u64| (x as u32, (x >> 32) as u32);
+        let (seed_low, seed_high) = halves(options.seed);
+        let (random_start_low, random_start_high) = halves(self.elements.start);
+        let (random_head_low, random_head_high) = halves(self.elements.head);
+        PairsParams {
+            rows: block.count() as u32,
+            cols: self.seq_k as u32,
+            per_head: block.rows as u32,
+            i0: block.i0 as u32,
+            bh0: (block.b0 * self.heads_q + self.head(block)) as u32,
+            heads: self.heads_q as u32,
+            low: shift(low),
+            high: shift(high),
+            offset: self.offset as f32,
+            softcap: options.softcap,
+            scores_base: 0,
+            d_probs_base: 0,
+            d_logits_base: 0,
+            lse_base: 0,
+            lse_head: 0,
+            lse_row: 0,
+            d_slope_base: 0,
+            mask_base: 0,
+            mask_b,
+            mask_h,
+            mask_i,
+            mask_j,
+            bias_base: 0,
+            bias_b,
+            bias_h,
+            bias_i,
+            bias_j,
+            keep_base: 0,
+            keep_scale: 1.0 / (1.0 - options.dropout_p),
+            threshold: philox::drop_threshold(options.dropout_p),
+            seed_low,
+            seed_high,
+            random_start_low,
+            random_start_high,
+            random_head_low,
+            random_head_high,
+            random_row: self.elements.row,
+        }
+    }
+
+    /// The views of mask, bias and given dropout, whose bases go into the parameters.
+    fn inputs<'p>(&'p self, block: &Block, params: &mut PairsParams) -> [Option<View<'p>>; 3] {
+        let mask = self.mask.map(|mask| self.plane(block, mask));
+        let bias = self.bias.map(|bias| self.plane(block, bias));
+        let keep = self.dropout_keep.map(|keep| keep.window(self.row(block) * self.seq_k, block.count() * self.seq_k));
+        params.mask_base = mask.map_or(0, |(_, base)| base);
+        params.bias_base = bias.map_or(0, |(_, base)| base);
+        params.keep_base = keep.map_or(0, |view| view.base());
+        [mask.map(|(view, _)| view), bias.map(|(view, _)| view), keep]
+    }
+
+    /// From scores to probabilities, and lse.
+    fn softmax(&self, gpu: &Gpu, block: &Block, scores: Matrices, lse: Strided) -> Result<()> {
+        let elements = block.count() * self.seq_k;
+        let mut params = self.pairs(block);
+        let [mask, bias, keep] = self.inputs(block, &mut params);
+        let scores = scores.tensor.window(scores.start, elements);
+        let (lse_view, lse_base) = lse.window(block, 1);
+        params.scores_base = scores.base();
+        // lse counts heads over all batches; only one of the two strides differs where there are several.
+        (params.lse_base, params.lse_head, params.lse_row) = (lse_base, lse.strides[2] as u32, lse.row as u32);
+        let variant = Forward {
+            rows: Rows::choose(gpu, self.seq_k),
+            mask: mask.is_some(),
+            bias: bias.is_some(),
+            lengths: self.kv_lengths.is_some(),
+            alibi: self.alibi_slopes.is_some(),
+            dropout: self.dropout(),
+        };
+        let binds = [
+            Bind::maybe(mask),
+            Bind::maybe(bias),
+            Bind::maybe(self.kv_lengths.map(Tensor::view)),
+            Bind::maybe(self.alibi_slopes.map(Tensor::view)),
+            Bind::maybe(keep),
+            Bind::Write(scores),
+            Bind::Write(lse_view),
+        ];
+        let work = Work { flops: 6.0 * elements as f64, bytes: 8.0 * elements as f64 };
+        gpu.dispatch(variant, &params, &binds, spread(block.count(), gpu.caps()), work)
+    }
+
+    /// lse, delta, slope and key length of every row of a block.
+    fn row_data(&self, gpu: &Gpu, block: &Block, upstream: &Upstream, row_data: &Tensor) -> Result<()> {
+        let rows = block.count();
+        let ((o, o_base), (d_o, d_o_base)) = (upstream.o.window(block, self.dim_v), upstream.d_o.window(block, self.dim_v));
+        let (lse, lse_base) = upstream.lse.window(block, 1);
+        let layout = upstream.o;
+        let params = RowsParams {
+            rows: rows as u32,
+            per_head: block.rows as u32,
+            i0: block.i0 as u32,
+            bh0: (block.b0 * self.heads_q + self.head(block)) as u32,
+            heads: self.heads_q as u32,
+            cols: self.seq_k as u32,
+            dim: self.dim_v as u32,
+            o_base,
+            o_batch: layout.strides[0] as u32,
+            o_head: layout.strides[2] as u32,
+            o_row: layout.row as u32,
+            d_o_base,
+            lse_base,
+            lse_head: upstream.lse.strides[2] as u32,
+            lse_row: upstream.lse.row as u32,
+            padding: 0,
+        };
+        let variant = RowData { d_o: upstream.d_o.tensor.dtype(), lengths: self.kv_lengths.is_some(), alibi: self.alibi_slopes.is_some() };
+        let binds = [
+            Bind::maybe(self.kv_lengths.map(Tensor::view)),
+            Bind::maybe(self.alibi_slopes.map(Tensor::view)),
+            Bind::Read(o),
+            Bind::Read(lse),
+            Bind::Read(d_o),
+            Bind::Write(row_data.view()),
+        ];
+        let elements = (rows * self.dim_v) as f64;
+        let work = Work { flops: 2.0 * elements, bytes: 8.0 * elements };
+        gpu.dispatch(variant, &params, &binds, spread(rows.div_ceil(ROW_LANES), gpu.caps()), work)
+    }
+
+    /// From scores and the gradient of the probabilities to probabilities and the gradient of the scores.
+    fn softmax_backward(
+        &self,
+        gpu: &Gpu,
+        block: &Block,
+        [scores, d_probs]: [Matrices; 2],
+        row_data: &Tensor,
+        d_logits: Option<&Tensor>,
+        d_slope: Option<&Tensor>,
+    ) -> Result<()> {
+        let elements = block.count() * self.seq_k;
+        let mut params = self.pairs(block);
+        let [mask, bias, keep] = self.inputs(block, &mut params);
+        let d_slope = d_slope.map(|d_slope| d_slope.window(self.row(block), block.count()));
+        params.d_slope_base = d_slope.map_or(0, |view| view.base());
+        let variant = Backward {
+            rows: Rows::choose(gpu, self.seq_k),
+            mask: mask.is_some(),
+            bias: bias.is_some(),
+            dropout: self.dropout(),
+            d_logits: d_logits.is_some(),
+            d_slope: d_slope.is_some(),
+        };
+        let binds = [
+            Bind::maybe(mask),
+            Bind::maybe(bias),
+            Bind::maybe(keep),
+            Bind::Read(row_data.view()),
+            Bind::Write(scores.tensor.window(0, elements)),
+            Bind::Write(d_probs.tensor.window(0, elements)),
+            Bind::maybe_write(d_logits.map(|d_logits| d_logits.window(0, elements))),
+            Bind::maybe_write(d_slope),
+        ];
+        let work = Work { flops: 10.0 * elements as f64, bytes: 16.0 * elements as f64 };
+        gpu.dispatch(variant, &params, &binds, spread(block.count(), gpu.caps()), work)
+    }
+
+    /// Adds a block's gradient of the logits to that of the bias, summed where the bias was repeated.
+    fn sum_bias(&self, gpu: &Gpu, block: &Block, d_logits: &Tensor, d_bias: &Tensor) -> Result<()> {
+        let Some(Plane { strides, .. }) = self.bias else { return Ok(()) };
+        let heads = block.kv * block.group;
+        let rows = block.rows * self.seq_k;
+        let dims = [(block.batches, heads * rows), (heads, rows), (block.rows, self.seq_k), (self.seq_k, 1)];
+        let kept = (0..4).filter(|&axis| strides[axis] > 0).map(|axis| (dims[axis].0, [dims[axis].1, strides[axis]]));
+        let summed = (0..4).filter(|&axis| strides[axis] == 0).map(|axis| (dims[axis].0, [dims[axis].1]));
+        // Blocks come in the order of the rows, so the first one that reaches an element is at 0 along all that is summed.
+        let origin = [block.b0, self.head(block), block.i0];
+        let accumulate = (0..3).any(|axis| strides[axis] == 0 && origin[axis] > 0);
+        let start = [0, self.plane_start(block, strides)];
+        let (kept, summed) = (Dims::new(kept), Dims::new(summed));
+        Reduction { x: d_logits, y: d_bias, start, kept, summed, scale: 1.0, accumulate }.run(gpu)
+    }
+}
+
+/// Writes `value` to `count` elements of an f32 tensor from `first` on.
+pub(crate) fn fill(gpu: &Gpu, tensor: &Tensor, first: usize, count: usize, value: f32) -> Result<()> {
+    let piece = (gpu.caps().max_binding as usize - gpu.caps().storage_alignment as usize) / DType::F32.bytes();
+    for start in (0..count).step_by(piece) {
+        let count = piece.min(count - start);
+        let y = tensor.window(first + start, count);
+        let params = FillParams { count: count as u32, y_base: y.base(), bits: value.to_bits(), padding: 0 };
+        let work = Work { flops: 0.0, bytes: 4.0 * count as f64 };
+        gpu.dispatch(Fill, &params, &[Bind::Write(y)], spread(count.div_ceil(FILL_LANES), gpu.caps()), work)?;
+    }
+    Ok(())
+}
