@@ -49,31 +49,27 @@ struct Block {
     l7: vec4<f32>, r7: vec4<f32>,
 }
 
-// Stages a[row0 .. row0+TILE, k0 .. k0+PANEL]. `along_k` says which neighbours in memory are: the invocations follow it.
-fn stage_a(local: u32, row0: u32, k0: u32, along_k: bool) {
-    for (var i = local; i < PANEL * QUADS; i += GRID * GRID) {
-        let k = select(i / QUADS, i % PANEL, along_k);
-        let quad = select(i % QUADS, i / PANEL, along_k);
-        let row = row0 + 4u * quad;
-        panel_a[k * PITCH + quad] =
-            vec4(load_a(row, k0 + k), load_a(row + 1u, k0 + k), load_a(row + 2u, k0 + k), load_a(row + 3u, k0 + k));
-    }
+// Stages 4 elements of a[row0 .. row0+TILE, k0 .. k0+PANEL]. `along_k` says which neighbours in memory are: the invocations follow it.
+fn stage_a(i: u32, row0: u32, k0: u32, along_k: bool) {
+    let k = select(i / QUADS, i % PANEL, along_k);
+    let quad = select(i % QUADS, i / PANEL, along_k);
+    let row = row0 + 4u * quad;
+    panel_a[k * PITCH + quad] =
+        vec4(load_a(row, k0 + k), load_a(row + 1u, k0 + k), load_a(row + 2u, k0 + k), load_a(row + 3u, k0 + k));
 }
 
-// Stages b[k0 .. k0+PANEL, col0 .. col0+TILE].
-fn stage_b(local: u32, k0: u32, col0: u32, along_k: bool) {
-    for (var i = local; i < PANEL * QUADS; i += GRID * GRID) {
-        let k = select(i / QUADS, i % PANEL, along_k);
-        let quad = select(i % QUADS, i / PANEL, along_k);
-        let col = col0 + 4u * quad;
-        let b = vec4(load_b(k0 + k, col), load_b(k0 + k, col + 1u), load_b(k0 + k, col + 2u), load_b(k0 + k, col + 3u));
-        panel_b[k * PITCH + quad] = b;
+// Stages 4 elements of b[k0 .. k0+PANEL, col0 .. col0+TILE].
+fn stage_b(i: u32, k0: u32, col0: u32, along_k: bool) {
+    let k = select(i / QUADS, i % PANEL, along_k);
+    let quad = select(i % QUADS, i / PANEL, along_k);
+    let col = col0 + 4u * quad;
+    let b = vec4(load_b(k0 + k, col), load_b(k0 + k, col + 1u), load_b(k0 + k, col + 2u), load_b(k0 + k, col + 3u));
+    panel_b[k * PITCH + quad] = b;
 #if GUARD
-        if !(is_finite(b.x) && is_finite(b.y) && is_finite(b.z) && is_finite(b.w)) {
-            atomicStore(&unsafe_b, 1u);
-        }
-#end
+    if !(is_finite(b.x) && is_finite(b.y) && is_finite(b.z) && is_finite(b.w)) {
+        atomicStore(&unsafe_b, 1u);
     }
+#end
 }
 
 // Adds the product of one step of the staged panels.
@@ -143,8 +139,10 @@ fn product(local: u32, row0: u32, col0: u32, depth: u32, a_along_k: bool, b_alon
     for (var slice = 0u; slice < depth; slice += SLICE) {
         var c = Block();
         for (var k0 = slice; k0 < min(depth, slice + SLICE); k0 += PANEL) {
-            stage_a(local, row0, k0, a_along_k);
-            stage_b(local, k0, col0, b_along_k);
+            for (var i = local; i < PANEL * QUADS; i += GRID * GRID) {
+                stage_a(i, row0, k0, a_along_k);
+                stage_b(i, k0, col0, b_along_k);
+            }
             workgroupBarrier();
 #if GUARD
             if atomicLoad(&unsafe_b) == 1u {
