@@ -100,29 +100,28 @@ fn multiply(x: u32, y: u32, c: ptr<function, Block>) {
 }
 
 #if GUARD
-// Adds a * b to row i of the guarded sums, unless the pair is hidden.
-fn add_shown(i: u32, a: f32, b_lo: vec4<f32>, b_hi: vec4<f32>, sums: ptr<function, array<vec4<f32>, 16>>) {
-    if !is_hidden(a) {
-        (*sums)[2u * i] = fma(vec4(a), b_lo, (*sums)[2u * i]);
-        (*sums)[2u * i + 1u] = fma(vec4(a), b_hi, (*sums)[2u * i + 1u]);
+fn add_shown(a: f32, b: vec4<f32>, c: vec4<f32>) -> vec4<f32> {
+    if is_hidden(a) {
+        return c;
     }
+    return fma(vec4(a), b, c);
 }
 
-// Adds the product of the staged panels without the hidden pairs.
-fn multiply_shown(x: u32, y: u32, sums: ptr<function, array<vec4<f32>, 16>>) {
+// The same without the hidden pairs, and with the same bits: for panels that hold a number that is not finite.
+fn multiply_shown(x: u32, y: u32, c: ptr<function, Block>) {
     for (var k = 0u; k < PANEL; k++) {
         let a_lo = panel_a[k * PITCH + 2u * y];
         let a_hi = panel_a[k * PITCH + 2u * y + 1u];
         let b_lo = panel_b[k * PITCH + 2u * x];
         let b_hi = panel_b[k * PITCH + 2u * x + 1u];
-        add_shown(0u, a_lo.x, b_lo, b_hi, sums);
-        add_shown(1u, a_lo.y, b_lo, b_hi, sums);
-        add_shown(2u, a_lo.z, b_lo, b_hi, sums);
-        add_shown(3u, a_lo.w, b_lo, b_hi, sums);
-        add_shown(4u, a_hi.x, b_lo, b_hi, sums);
-        add_shown(5u, a_hi.y, b_lo, b_hi, sums);
-        add_shown(6u, a_hi.z, b_lo, b_hi, sums);
-        add_shown(7u, a_hi.w, b_lo, b_hi, sums);
+        (*c).l0 = add_shown(a_lo.x, b_lo, (*c).l0); (*c).r0 = add_shown(a_lo.x, b_hi, (*c).r0);
+        (*c).l1 = add_shown(a_lo.y, b_lo, (*c).l1); (*c).r1 = add_shown(a_lo.y, b_hi, (*c).r1);
+        (*c).l2 = add_shown(a_lo.z, b_lo, (*c).l2); (*c).r2 = add_shown(a_lo.z, b_hi, (*c).r2);
+        (*c).l3 = add_shown(a_lo.w, b_lo, (*c).l3); (*c).r3 = add_shown(a_lo.w, b_hi, (*c).r3);
+        (*c).l4 = add_shown(a_hi.x, b_lo, (*c).l4); (*c).r4 = add_shown(a_hi.x, b_hi, (*c).r4);
+        (*c).l5 = add_shown(a_hi.y, b_lo, (*c).l5); (*c).r5 = add_shown(a_hi.y, b_hi, (*c).r5);
+        (*c).l6 = add_shown(a_hi.z, b_lo, (*c).l6); (*c).r6 = add_shown(a_hi.z, b_hi, (*c).r6);
+        (*c).l7 = add_shown(a_hi.w, b_lo, (*c).l7); (*c).r7 = add_shown(a_hi.w, b_hi, (*c).r7);
     }
 }
 #end
@@ -132,10 +131,6 @@ fn product(local: u32, row0: u32, col0: u32, depth: u32, a_along_k: bool, b_alon
     let y = local / GRID;
     let x = local % GRID;
     var total = Block();
-#if GUARD
-    // The sums over panels that are not finite, as rows of two vectors. Rarely touched, so it may live in memory.
-    var guarded = array<vec4<f32>, 16>();
-#end
     for (var slice = 0u; slice < depth; slice += SLICE) {
         var c = Block();
         for (var k0 = slice; k0 < min(depth, slice + SLICE); k0 += PANEL) {
@@ -146,7 +141,7 @@ fn product(local: u32, row0: u32, col0: u32, depth: u32, a_along_k: bool, b_alon
             workgroupBarrier();
 #if GUARD
             if atomicLoad(&unsafe_b) == 1u {
-                multiply_shown(x, y, &guarded);
+                multiply_shown(x, y, &c);
             } else {
                 multiply(x, y, &c);
             }
@@ -170,9 +165,6 @@ fn product(local: u32, row0: u32, col0: u32, depth: u32, a_along_k: bool, b_alon
         total.l4, total.r4, total.l5, total.r5, total.l6, total.r6, total.l7, total.r7,
     );
     for (var i = 0u; i < 2u * EACH; i++) {
-#if GUARD
-        c[i] += guarded[i];
-#end
         store(row0 + EACH * y + i / 2u, col0 + EACH * x + 4u * (i % 2u), c[i]);
     }
 }
