@@ -48,12 +48,25 @@ pub(super) struct Buffer {
     home: Option<(Arc<Pool>, Kind)>,
     /// Not to be used again: it is, or may be, mapped.
     mapped: AtomicBool,
+    /// Set once the user's encoder that last wrote the buffer has run.
+    written: Mutex<Option<Arc<AtomicBool>>>,
 }
 
 impl Buffer {
     /// A buffer that the user owns: never pooled, never counted.
     pub fn foreign(raw: wgpu::Buffer) -> Arc<Self> {
-        Arc::new(Buffer { raw, home: None, mapped: AtomicBool::new(false) })
+        Arc::new(Buffer { raw, home: None, mapped: AtomicBool::new(false), written: Mutex::default() })
+    }
+
+    /// Notes that a user's encoder writes the buffer; `done` is set when it has run.
+    pub fn written_in(&self, done: &Arc<AtomicBool>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(done.clone());
+    }
+
+    /// Whether a user's encoder that writes the buffer has not run yet, as far as is known.
+    pub fn awaits_encoder(&self) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.as_ref().is_some_and(|done| !done.load(Ordering::Acquire))
     }
 
     /// Says whether the buffer is mapped, or may be: if it is dropped then, it does not go back to the pool.
@@ -167,7 +180,7 @@ impl Pool {
         };
         state.memory.in_use += size;
         state.memory.peak = state.memory.peak.max(state.memory.in_use);
-        Ok(Arc::new(Buffer { raw, home: Some((self.clone(), kind)), mapped: AtomicBool::new(false) }))
+        Ok(Arc::new(Buffer { raw, home: Some((self.clone(), kind)), mapped: AtomicBool::new(false), written: Mutex::default() }))
     }
 
     fn release(&self, buffer: wgpu::Buffer, kind: Kind, reusable: bool) {

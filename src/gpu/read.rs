@@ -62,14 +62,31 @@ pub(super) struct Download {
 
 impl Download {
     /// Submits what was recorded, then a copy of the range to memory that the host can map.
-    pub fn start(shared: &Arc<Shared>, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a tensor that was recorded in a user's encoder which has not been submitted.
+    pub fn start(shared: &Arc<Shared>, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Self> {
         shared.flush()?;
+        // In the browser there is no waiting here, and no telling the two apart.
+        if cfg!(not(target_arch = "wasm32")) && buffer.awaits_encoder() {
+            // An encoder that was submitted has run after this.
+            shared.wait(None)?;
+            if buffer.awaits_encoder() {
+                let expected = "one whose command encoder has been submitted".to_string();
+                return Err(Error::Argument {
+                    op: "read",
+                    key: "tensor".into(),
+                    expected,
+                    got: "one that no submission has written".into(),
+                });
+            }
+        }
         let mut pieces = vec![];
         let mut encoder = shared.device.create_command_encoder(&Default::default());
         for start in (0..bytes).step_by(PIECE as usize) {
             let bytes = PIECE.min(bytes - start);
             let staging = shared.take(bytes, Kind::Staging, true)?;
-            shared.scoped(|| encoder.copy_buffer_to_buffer(buffer, offset + start, &staging.raw, 0, bytes))?;
+            shared.scoped(|| encoder.copy_buffer_to_buffer(&buffer.raw, offset + start, &staging.raw, 0, bytes))?;
             pieces.push(Piece { staging, bytes, signal: Arc::default() });
         }
         let submission = shared.scoped(|| shared.queue.submit([encoder.finish()]))?;

@@ -2,8 +2,8 @@
 
 use super::{OP, Problem, SumOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::ops::host::floats;
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
-use crate::ops::matmul::gpu::floats;
 use crate::ops::strided::Dims;
 use crate::ops::{Prepared, Request, Tuning};
 use crate::{DType, Error, Result};
@@ -139,10 +139,13 @@ impl Reduction<'_> {
         if too_large(self.y, y) {
             return kept_half(1);
         }
-        if !too_large(self.x, x) {
-            return self.dispatch(gpu, x, y);
+        let width = choose(gpu, self.kept.count(), self.summed.count(), self.summed.last_stride(0) == Some(1));
+        let rounds = self.summed.count() / (LANES / width.0 as usize);
+        let too_long = caps.max_rounds.is_some_and(|max| rounds >= max as usize / 2);
+        if !too_large(self.x, x) && !too_long {
+            return self.dispatch(gpu, width, x, y);
         }
-        if self.kept.longest(0) >= self.summed.longest(0) {
+        if !too_long && self.kept.longest(0) >= self.summed.longest(0) {
             return kept_half(0);
         }
         let Some(axis) = self.summed.widest(0) else { return Err(self.limit(gpu)) };
@@ -163,9 +166,8 @@ impl Reduction<'_> {
         Error::Limit { op: OP, what: "bytes of one element's binding".into(), limit: gpu.caps().max_binding, got: self.x.bytes() }
     }
 
-    fn dispatch(&self, gpu: &Gpu, x_count: usize, y_count: usize) -> Result<()> {
+    fn dispatch(&self, gpu: &Gpu, width: Width, x_count: usize, y_count: usize) -> Result<()> {
         let (outputs, terms) = (self.kept.count(), self.summed.count());
-        let width = choose(gpu, outputs, terms, self.summed.last_stride(0) == Some(1));
         let (x, y) = (self.x.window(self.start[0], x_count), self.y.window(self.start[1], y_count));
         let (kept, [x_kept, y_kept]) = self.kept.params();
         let (summed, [x_summed]) = self.summed.params();
@@ -208,7 +210,7 @@ pub fn forward(gpu: &Gpu, x: &Tensor, options: &SumOptions) -> Result<Tensor> {
     expect_float(OP, "x", x)?;
     let y = gpu.empty(DType::F32, &problem.y_shape)?;
     let kept = problem.dims(false);
-    let y_strides = crate::ops::matmul::gpu::contiguous(&kept.0, 1);
+    let y_strides = crate::ops::strided::contiguous(&kept.0, 1);
     let kept = Dims::new((0..kept.0.len()).map(|i| (kept.0[i], [kept.1[i], y_strides[i]])));
     let (sizes, strides) = problem.dims(true);
     let summed = Dims::new(sizes.into_iter().zip(strides).map(|(size, stride)| (size, [stride])));
