@@ -32,6 +32,8 @@ pub struct Caps {
     pub storage_alignment: u32,
     /// Matrix units: the shapes and types of cooperative matrices, `8x8x8 F16 into F32`.
     pub matrix_units: Vec<String>,
+    /// Rounds of all loops together after which an invocation is stopped, silently: Mesa's lavapipe up to 22.3 does that.
+    pub max_rounds: Option<u32>,
     /// A driver that runs on the CPU.
     pub software: bool,
     /// The kind of device, which says how much work one submission may hold.
@@ -62,6 +64,8 @@ impl Caps {
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             storage_alignment: limits.min_storage_buffer_offset_alignment,
             matrix_units: matrices.into_iter().map(shape).collect(),
+            // Found with a sum of 70,000 terms. Work cut to fit costs later versions nothing that could be measured, so none is told apart.
+            max_rounds: (info.driver == "llvmpipe").then_some(65_535),
             software: info.device_type == wgpu::DeviceType::Cpu,
             kind: info.device_type,
         }

@@ -36,6 +36,10 @@ pub fn compose(kernel: &Kernel, knobs: &Knobs) -> Result<String> {
     if knobs.uses_f16() {
         composer.text.push_str("enable f16;\n");
     }
+    // Browsers ask for this line; naga 30, which compiles for everything else, does not know it.
+    if cfg!(target_arch = "wasm32") && knobs.has("SUBGROUPS") {
+        composer.text.push_str("enable subgroups;\n");
+    }
     composer.paste(kernel.name, &source)?;
     let declared: BTreeSet<&str> = composer.declared.iter().map(String::as_str).collect();
     if let Some(knob) = knobs.values.keys().find(|name| !declared.contains(**name)) {

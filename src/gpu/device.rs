@@ -217,7 +217,7 @@ impl Gpu {
     /// # Errors
     /// [`Error::DeviceLost`], [`Error::Device`].
     pub fn flush(&self) -> Result<()> {
-        if self.external.is_some() { Ok(()) } else { self.shared.flush() }
+        if self.is_external() { Ok(()) } else { self.shared.flush() }
     }
 
     /// Submits what has been recorded and waits until the device has done it.
@@ -239,6 +239,11 @@ impl Gpu {
     /// The tuning of type `T` that this handle is pinned to.
     pub fn pinned<T: Copy + 'static>(&self) -> Option<T> {
         self.pins.get(&TypeId::of::<T>()).and_then(|pin| pin.downcast_ref().copied())
+    }
+
+    /// Whether the handle records into a user's own encoder.
+    pub(super) fn is_external(&self) -> bool {
+        self.external.is_some()
     }
 
     /// The same device, recording elsewhere.

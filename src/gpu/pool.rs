@@ -1,6 +1,7 @@
 //! Device memory: buffers that are returned on drop and used again in queue order, and the counters of what is in use.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::{Error, Result};
@@ -45,19 +46,39 @@ impl Kind {
 pub(super) struct Buffer {
     pub raw: wgpu::Buffer,
     home: Option<(Arc<Pool>, Kind)>,
+    /// Not to be used again: it is, or may be, mapped.
+    mapped: AtomicBool,
+    /// Set once the user's encoder that last wrote the buffer has run.
+    written: Mutex<Option<Arc<AtomicBool>>>,
 }
 
 impl Buffer {
     /// A buffer that the user owns: never pooled, never counted.
     pub fn foreign(raw: wgpu::Buffer) -> Arc<Self> {
-        Arc::new(Buffer { raw, home: None })
+        Arc::new(Buffer { raw, home: None, mapped: AtomicBool::new(false), written: Mutex::default() })
+    }
+
+    /// Notes that a user's encoder writes the buffer; `done` is set when it has run.
+    pub fn written_in(&self, done: &Arc<AtomicBool>) {
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = Some(done.clone());
+    }
+
+    /// Whether a user's encoder that writes the buffer has not run yet, as far as is known.
+    pub fn awaits_encoder(&self) -> bool {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        written.as_ref().is_some_and(|done| !done.load(Ordering::Acquire))
+    }
+
+    /// Says whether the buffer is mapped, or may be: if it is dropped then, it does not go back to the pool.
+    pub fn set_mapped(&self, mapped: bool) {
+        self.mapped.store(mapped, Ordering::Relaxed);
     }
 }
 
 impl Drop for Buffer {
     fn drop(&mut self) {
         if let Some((pool, kind)) = self.home.take() {
-            pool.release(self.raw.clone(), kind);
+            pool.release(self.raw.clone(), kind, !self.mapped.load(Ordering::Relaxed));
         }
     }
 }
@@ -159,15 +180,17 @@ impl Pool {
         };
         state.memory.in_use += size;
         state.memory.peak = state.memory.peak.max(state.memory.in_use);
-        Ok(Arc::new(Buffer { raw, home: Some((self.clone(), kind)) }))
+        Ok(Arc::new(Buffer { raw, home: Some((self.clone(), kind)), mapped: AtomicBool::new(false), written: Mutex::default() }))
     }
 
-    fn release(&self, buffer: wgpu::Buffer, kind: Kind) {
+    fn release(&self, buffer: wgpu::Buffer, kind: Kind, reusable: bool) {
         let mut state = self.lock();
         let (size, batch) = (buffer.size(), state.batch);
         state.memory.in_use -= size;
-        state.memory.pooled += size;
-        state.free.entry((kind, size)).or_default().push(Free { buffer, batch });
+        if reusable {
+            state.memory.pooled += size;
+            state.free.entry((kind, size)).or_default().push(Free { buffer, batch });
+        }
     }
 }
 
@@ -186,7 +209,10 @@ mod tests {
     fn size_classes_hold_what_is_asked_and_waste_little() {
         for bytes in [0, 1, 255, 256, 257, 1000, 4097, 1 << 20, (1 << 20) + 1, (100 << 20) + 7] {
             let size = size_class(bytes);
-            assert!(size >= bytes && size % 256 == 0 && size <= (bytes + bytes / 8).max(256).next_multiple_of(256), "{bytes} -> {size}");
+            assert!(
+                size >= bytes && size.is_multiple_of(256) && size <= (bytes + bytes / 8).max(256).next_multiple_of(256),
+                "{bytes} -> {size}"
+            );
         }
     }
 }

@@ -122,8 +122,14 @@ impl Gpu {
     /// Runs `operations` and returns, beside its result, every dispatch with its time on the device.
     ///
     /// # Errors
-    /// Those of `operations`, and those of [`Gpu::flush`].
+    /// Those of `operations`, those of [`Gpu::flush`], and [`Error::Argument`] on a handle to a user's own encoder, whose passes are not
+    /// wattn's to divide.
+    #[cfg(not(target_arch = "wasm32"))]
     pub fn profile<T>(&self, operations: impl FnOnce() -> Result<T>) -> Result<(T, Vec<Span>)> {
+        if self.is_external() {
+            let expected = "a handle that submits its own work".to_string();
+            return Err(Error::Argument { op: "profile", key: "gpu".into(), expected, got: "one inside Gpu::encode".into() });
+        }
         self.flush()?;
         let profile = Profile::new(&self.shared)?;
         self.recorder().profile = Some(profile);

@@ -11,14 +11,16 @@ use crate::{Error, Result};
 /// Bytes read through one staging buffer; a larger tensor is read in several pieces.
 const PIECE: u64 = 64 << 20;
 
+type Mapped = Result<(), wgpu::BufferAsyncError>;
+
 /// Set by the callback of a mapping, awaited by the reader.
 #[derive(Default)]
 struct Signal {
-    state: Mutex<(Option<Result<(), wgpu::BufferAsyncError>>, Option<Waker>)>,
+    state: Mutex<(Option<Mapped>, Option<Waker>)>,
 }
 
 impl Signal {
-    fn set(&self, outcome: Result<(), wgpu::BufferAsyncError>) {
+    fn set(&self, outcome: Mapped) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = Some(outcome);
         if let Some(waker) = state.1.take() {
@@ -26,11 +28,11 @@ impl Signal {
         }
     }
 
-    fn get(&self) -> Option<Result<(), wgpu::BufferAsyncError>> {
+    fn get(&self) -> Option<Mapped> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
     }
 
-    async fn wait(&self) -> Result<(), wgpu::BufferAsyncError> {
+    async fn wait(&self) -> Mapped {
         poll_fn(|context| {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             match state.0.take() {
@@ -60,14 +62,31 @@ pub(super) struct Download {
 
 impl Download {
     /// Submits what was recorded, then a copy of the range to memory that the host can map.
-    pub fn start(shared: &Arc<Shared>, buffer: &wgpu::Buffer, offset: u64, bytes: u64) -> Result<Self> {
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for a tensor that was recorded in a user's encoder which has not been submitted.
+    pub fn start(shared: &Arc<Shared>, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Self> {
         shared.flush()?;
+        // In the browser there is no waiting here, and no telling the two apart.
+        if cfg!(not(target_arch = "wasm32")) && buffer.awaits_encoder() {
+            // An encoder that was submitted has run after this.
+            shared.wait(None)?;
+            if buffer.awaits_encoder() {
+                let expected = "one whose command encoder has been submitted".to_string();
+                return Err(Error::Argument {
+                    op: "read",
+                    key: "tensor".into(),
+                    expected,
+                    got: "one that no submission has written".into(),
+                });
+            }
+        }
         let mut pieces = vec![];
         let mut encoder = shared.device.create_command_encoder(&Default::default());
         for start in (0..bytes).step_by(PIECE as usize) {
             let bytes = PIECE.min(bytes - start);
             let staging = shared.take(bytes, Kind::Staging, true)?;
-            shared.scoped(|| encoder.copy_buffer_to_buffer(buffer, offset + start, &staging.raw, 0, bytes))?;
+            shared.scoped(|| encoder.copy_buffer_to_buffer(&buffer.raw, offset + start, &staging.raw, 0, bytes))?;
             pieces.push(Piece { staging, bytes, signal: Arc::default() });
         }
         let submission = shared.scoped(|| shared.queue.submit([encoder.finish()]))?;
@@ -75,6 +94,7 @@ impl Download {
         shared.count_submission();
         for piece in &pieces {
             let signal = piece.signal.clone();
+            piece.staging.set_mapped(true);
             piece.staging.raw.map_async(wgpu::MapMode::Read, 0..piece.bytes, move |outcome| signal.set(outcome));
         }
         Ok(Download { shared: shared.clone(), pieces, submission })
@@ -117,6 +137,7 @@ impl Download {
             out.extend_from_slice(&mapped);
             drop(mapped);
             piece.staging.raw.unmap();
+            piece.staging.set_mapped(false);
         }
         Ok(out)
     }

@@ -1,5 +1,6 @@
 //! The recorder: dispatches join one open compute pass, and long work is cut into several submissions.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::adapter::Caps;
@@ -68,12 +69,24 @@ pub(super) struct Recorder {
     flops: f64,
     /// Everything that dispatches in a user's encoder use: it must not be used for anything else until that encoder's work is done.
     retained: Vec<Arc<Buffer>>,
+    /// Set when a user's encoder has run.
+    done: Arc<AtomicBool>,
     pub profile: Option<Profile>,
 }
 
 impl Recorder {
     pub fn own() -> Self {
-        Recorder { external: false, encoder: None, pass: None, uniforms: None, staged: vec![], flops: 0.0, retained: vec![], profile: None }
+        Recorder {
+            external: false,
+            encoder: None,
+            pass: None,
+            uniforms: None,
+            staged: vec![],
+            flops: 0.0,
+            retained: vec![],
+            done: Arc::default(),
+            profile: None,
+        }
     }
 
     fn external(pass: wgpu::ComputePass<'static>) -> Self {
@@ -208,6 +221,11 @@ impl Gpu {
         })?;
         if recorder.external {
             recorder.retained.extend(views().map(|view| view.buffer.clone()));
+            for bind in binds {
+                if let Bind::Write(view) = bind {
+                    view.buffer.written_in(&recorder.done);
+                }
+            }
         }
         let pass = recorder.pass(shared)?;
         pass.set_pipeline(&pipeline.raw);
@@ -240,7 +258,12 @@ impl Gpu {
         recorder.pass = None;
         recorder.write_uniforms(&self.shared);
         let retained = std::mem::take(&mut recorder.retained);
-        encoder.on_submitted_work_done(move || drop(retained));
+        let done = recorder.done.clone();
+        // When the encoder is dropped the callback is too, and what was retained with it.
+        encoder.on_submitted_work_done(move || {
+            done.store(true, Ordering::Release);
+            drop(retained);
+        });
         result
     }
 }

@@ -132,7 +132,7 @@ impl Tensor {
         if !buffer.usage().contains(usages) {
             return wrong("usage", format!("at least {usages:?}"), format!("{:?}", buffer.usage()));
         }
-        if offset % 4 != 0 {
+        if !offset.is_multiple_of(4) {
             return wrong("offset", "a multiple of 4 bytes".into(), offset.to_string());
         }
         if dtype == DType::F16 && !gpu.caps().f16 {
@@ -218,7 +218,8 @@ impl Tensor {
     /// The elements, after all work recorded so far. Await it from any executor.
     ///
     /// # Errors
-    /// [`Error::Dtype`] when `T` is not how the tensor is stored; [`Error::DeviceLost`], [`Error::Timeout`], [`Error::OutOfMemory`].
+    /// [`Error::Dtype`] when `T` is not how the tensor is stored; [`Error::Argument`] when it was recorded in an application's own encoder that
+    /// has not been submitted; [`Error::DeviceLost`], [`Error::Timeout`], [`Error::OutOfMemory`].
     pub async fn read<T: Element>(&self) -> Result<Vec<T>> {
         self.check::<T>()?;
         let bytes = self.download()?.finish().await?;
@@ -261,7 +262,7 @@ impl Tensor {
     }
 
     fn download(&self) -> Result<Download> {
-        Download::start(&self.shared, &self.buffer.raw, self.offset, self.bytes().next_multiple_of(4))
+        Download::start(&self.shared, &self.buffer, self.offset, self.bytes().next_multiple_of(4))
     }
 }
 

@@ -212,8 +212,9 @@ pub fn parse_shape(op: &'static str, expected: &'static str, text: &str) -> Resu
     let wrong = || Error::Argument { op, key: "shape".into(), expected: format!("{expected}, every size at least 1"), got: text.into() };
     let size = |s: &str| s.trim().parse::<usize>().ok().filter(|&n| n > 0 && n < 1 << 31).ok_or_else(wrong);
     let fields: Vec<Vec<usize>> = text.split(',').map(|field| field.split('/').map(size).collect()).collect::<Result<_>>()?;
-    // A product beyond 2^40 elements is a typing mistake, and it must not overflow further on.
-    fields.iter().flatten().try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n < 1 << 40)).ok_or_else(wrong)?;
+    // A product beyond 2^40 elements is a typing mistake, and it must not overflow further on. Of `a/b` a tensor has one or the other.
+    let largest = fields.iter().filter_map(|field| field.iter().max());
+    largest.into_iter().try_fold(1usize, |n, &d| n.checked_mul(d).filter(|&n| n < 1 << 40)).ok_or_else(wrong)?;
     Ok(fields)
 }
 

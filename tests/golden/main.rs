@@ -8,7 +8,9 @@ mod case;
 use std::collections::BTreeMap;
 
 use case::{Case, read_all};
-use wattn::ops::{Operation, Precision, REGISTRY, Request, find};
+use wattn::ops::check::Expected;
+use wattn::ops::{Arrays, Operation, Precision, REGISTRY, Request, find};
+use wattn::{Error, Gpu, GpuOptions};
 
 /// Operations that have cases and are not in the registry yet, by the name in the files.
 const EXPECTED_LATER: &[&str] = &[
@@ -110,6 +112,26 @@ fn check_all(run: Runner, tolerance: Tolerance) {
 #[test]
 fn references_agree() {
     check_all(&reference, REFERENCE);
+}
+
+/// What is left to a device after the check of its budget: nothing that a misread formula could hide behind.
+const DEVICE: Tolerance = Tolerance { element: 5e-5, tensor: 5e-6 };
+
+/// A device's results against the files, and against the reference within the budget that tests/ops holds it to.
+#[test]
+fn devices_agree() {
+    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
+    let options = GpuOptions { device, ..Default::default() };
+    let gpu = Gpu::new(&options).unwrap_or_else(|e| panic!("this test needs an adapter: {e}"));
+    let run = |op: &dyn Operation, request: &Request| {
+        let outputs = op.prepare(&gpu, request)?()?;
+        let arrays: Arrays = outputs.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect::<wattn::Result<_>>()?;
+        match Expected::new(op, request)?.compare(op, &arrays).into_iter().find(|check| !check.ok) {
+            None => Ok(arrays.into_iter().map(|(name, array)| (name, array.to_f64())).collect()),
+            Some(check) => Err(Error::Device { message: check.to_string() }),
+        }
+    };
+    check_all(&run, DEVICE);
 }
 
 /// Nothing is left out silently: an operation with cases is in the registry or in [`EXPECTED_LATER`], and not in both.

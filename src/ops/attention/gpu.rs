@@ -1,6 +1,7 @@
 //! Attention on a device: the public functions, and which path serves a call.
 
-use super::composed::{Composed, Elements, Plane, Strided, Upstream};
+use super::blocks::{Composed, Elements, Plane, Strided};
+use super::composed::Upstream;
 use super::{AttentionOptions, Broadcast, OP, Problem, Shapes, kernels};
 use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, plain_tensor};

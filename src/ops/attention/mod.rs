@@ -40,6 +40,7 @@
 //! arXiv:2305.13245; window Beltagy et al. 2020, arXiv:2004.05150; ALiBi Press et al. 2021, arXiv:2108.12409; softcap Gemma
 //! Team 2024, arXiv:2408.00118; the backward with delta Dao et al. 2022, arXiv:2205.14135.
 
+pub(crate) mod blocks;
 mod cases;
 pub(crate) mod composed;
 pub(crate) mod cpu;

@@ -59,8 +59,19 @@ impl Rows {
     }
 
     /// A larger workgroup for rows that keep it busy.
-    pub fn choose(gpu: &Gpu, columns: usize) -> Self {
-        gpu.pinned().unwrap_or(Rows { lanes: if columns >= 1024 { 256 } else { 64 }, subgroups: gpu.caps().subgroups })
+    ///
+    /// # Errors
+    /// [`Error::Limit`] for rows in whose loops the driver would stop an invocation ([`Caps::max_rounds`]).
+    pub fn choose(gpu: &Gpu, op: &'static str, columns: usize) -> Result<Self> {
+        let default = Rows { lanes: if columns >= 1024 { 256 } else { 64 }, subgroups: gpu.caps().subgroups };
+        let rows: Rows = gpu.pinned().unwrap_or(default);
+        // Three passes over the columns.
+        let longest = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 3 * rows.lanes as usize);
+        if columns > longest {
+            let what = "columns of one row, which this driver's limit on loops leaves".to_string();
+            return Err(Error::Limit { op, what, limit: longest as u64, got: columns as u64 });
+        }
+        Ok(rows)
     }
 
     /// The knobs of shaders/lib/reduce.wgsl.
@@ -182,7 +193,7 @@ pub fn forward(gpu: &Gpu, x: &Tensor, mask: Option<&Tensor>, options: &SoftmaxOp
     check_types(x, mask)?;
     let (y, lse) = (gpu.empty(DType::F32, &problem.shape)?, gpu.empty(DType::F32, problem.lse_shape())?);
     let cols = problem.columns;
-    let variant = Forward { rows: Rows::choose(gpu, cols), mask: mask.is_some(), log: options.log };
+    let variant = Forward { rows: Rows::choose(gpu, OP, cols)?, mask: mask.is_some(), log: options.log };
     pieces(gpu, &problem, mask, |piece| {
         let count = piece.rows * cols;
         let [x, y] = [x, &y].map(|t| t.window(piece.row * cols, count));
@@ -221,7 +232,7 @@ pub fn backward(gpu: &Gpu, y: &Tensor, mask: Option<&Tensor>, d_y: &Tensor, opti
     expect_shape(OP, "d_y", d_y.shape(), &problem.shape)?;
     let d_x = gpu.empty(DType::F32, &problem.shape)?;
     let cols = problem.columns;
-    let variant = Backward(Forward { rows: Rows::choose(gpu, cols), mask: mask.is_some(), log: options.log });
+    let variant = Backward(Forward { rows: Rows::choose(gpu, OP, cols)?, mask: mask.is_some(), log: options.log });
     pieces(gpu, &problem, mask, |piece| {
         let count = piece.rows * cols;
         let [y, d_y, d_x] = [y, d_y, &d_x].map(|t| t.window(piece.row * cols, count));

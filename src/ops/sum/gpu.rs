@@ -139,10 +139,13 @@ impl Reduction<'_> {
         if too_large(self.y, y) {
             return kept_half(1);
         }
-        if !too_large(self.x, x) {
-            return self.dispatch(gpu, x, y);
+        let width = choose(gpu, self.kept.count(), self.summed.count(), self.summed.last_stride(0) == Some(1));
+        let rounds = self.summed.count() / (LANES / width.0 as usize);
+        let too_long = caps.max_rounds.is_some_and(|max| rounds >= max as usize / 2);
+        if !too_large(self.x, x) && !too_long {
+            return self.dispatch(gpu, width, x, y);
         }
-        if self.kept.longest(0) >= self.summed.longest(0) {
+        if !too_long && self.kept.longest(0) >= self.summed.longest(0) {
             return kept_half(0);
         }
         let Some(axis) = self.summed.widest(0) else { return Err(self.limit(gpu)) };
@@ -163,9 +166,8 @@ impl Reduction<'_> {
         Error::Limit { op: OP, what: "bytes of one element's binding".into(), limit: gpu.caps().max_binding, got: self.x.bytes() }
     }
 
-    fn dispatch(&self, gpu: &Gpu, x_count: usize, y_count: usize) -> Result<()> {
+    fn dispatch(&self, gpu: &Gpu, width: Width, x_count: usize, y_count: usize) -> Result<()> {
         let (outputs, terms) = (self.kept.count(), self.summed.count());
-        let width = choose(gpu, outputs, terms, self.summed.last_stride(0) == Some(1));
         let (x, y) = (self.x.window(self.start[0], x_count), self.y.window(self.start[1], y_count));
         let (kept, [x_kept, y_kept]) = self.kept.params();
         let (summed, [x_summed]) = self.summed.params();

@@ -1,0 +1,99 @@
+use crate::{assert_close, bits, floats, normal, run};
+use wattn::{Array, Data};
+
+crate::cases!("attention");
+
+/// q, k and v `[1, 2, seq, 8]`.
+fn inputs(seq: usize) -> [Array; 3] {
+    [1, 2, 3].map(|seed| normal(seed, &[1, 2, seq, 8]))
+}
+
+fn attend([q, k, v]: &[Array; 3], settings: &[(&str, &str)]) -> Vec<f32> {
+    floats(&run("attention", &[("q", q), ("k", k), ("v", v)], settings)["o"]).to_vec()
+}
+
+/// Other values in the keys and values from position `from` on.
+fn change_future(array: &mut Array, seq: usize, from: usize) {
+    let Data::F32(values) = array.data_mut() else { unreachable!("drawn as f32") };
+    for (i, x) in values.iter_mut().enumerate().filter(|(i, _)| i / 8 % seq >= from) {
+        *x = if i % 3 == 0 { f32::NAN } else { -7.0 * *x };
+    }
+}
+
+/// With `causal`, what a query gets does not depend on later keys, to the bit.
+#[test]
+fn the_future_does_not_matter() {
+    let (seq, from) = (70, 41);
+    let mut tensors = inputs(seq);
+    let before = attend(&tensors, &[("causal", "true")]);
+    change_future(&mut tensors[1], seq, from);
+    change_future(&mut tensors[2], seq, from);
+    let after = attend(&tensors, &[("causal", "true")]);
+    for (at, (before, after)) in before.chunks(8).zip(after.chunks(8)).enumerate() {
+        assert_eq!(bits(before) == bits(after), at % seq < from, "row {at}");
+    }
+}
+
+/// Queries that share keys and values get what they would with copies of them.
+#[test]
+fn grouped_heads_are_repeated_heads() {
+    let (q, k, v) = (normal(1, &[1, 4, 33, 8]), normal(2, &[1, 2, 67, 8]), normal(3, &[1, 2, 67, 8]));
+    let repeat = |x: &Array| {
+        let heads: Vec<&[f32]> = floats(x).chunks(67 * 8).collect();
+        Array::f32(&[1, 4, 67, 8], [heads[0], heads[0], heads[1], heads[1]].concat())
+    };
+    let copies = [q.clone(), repeat(&k), repeat(&v)];
+    assert_eq!(bits(&attend(&[q, k, v], &[])), bits(&attend(&copies, &[])));
+}
+
+/// The weights of a row sum to one, and o is their sum over v.
+#[test]
+fn weights_sum_to_one() {
+    let [q, k, v] = inputs(67);
+    let out = run("attention", &[("q", &q), ("k", &k), ("v", &v)], &[("weights", "true"), ("causal", "true")]);
+    let sums: Vec<f32> = floats(&out["weights"]).chunks(67).map(|row| row.iter().sum()).collect();
+    assert_close(&sums, &[1.0; 2 * 67], 2e-6);
+    let o = run("weighted_sum", &[("weights", &out["weights"]), ("v", &v)], &[]);
+    assert_close(floats(&out["o"]), floats(&o["o"]), 2e-6);
+}
+
+/// One seed, one mask; another seed, another mask.
+#[test]
+fn the_seed_decides_what_is_dropped() {
+    let tensors = inputs(35);
+    let with = |seed: &str| bits(&attend(&tensors, &[("dropout_p", "0.3"), ("seed", seed)]));
+    assert_eq!(with("5"), with("5"));
+    assert_ne!(with("5"), with("6"));
+    // Seeds have 64 bits, and all of them count.
+    assert_ne!(with("5"), with("4294967301"));
+}
+
+/// What is kept is scaled up, so that with values of one the mean over many queries is one.
+#[test]
+fn dropout_keeps_the_mean() {
+    let seq = 257;
+    let [q, k, _] = inputs(seq);
+    let ones = Array::f32(&[1, 2, seq, 8], vec![1.0; 2 * seq * 8]);
+    for p in [0.1, 0.5, 0.9] {
+        let out = run("attention", &[("q", &q), ("k", &k), ("v", &ones)], &[("dropout_p", &p.to_string()), ("weights", "true")]);
+        let rows = (2 * seq) as f64;
+        let mean: f64 = floats(&out["o"]).iter().map(|&x| f64::from(x)).sum::<f64>() / (rows * 8.0);
+        // A kept weight P becomes P/(1-p): its variance is P² p/(1-p), and Σ P² is a few hundredths here.
+        let deviation = (0.1 * p / (1.0 - p) / rows).sqrt();
+        assert!((mean - 1.0).abs() < 5.0 * deviation, "p = {p}: mean {mean}, standard deviation below {deviation:.1e}");
+        let dropped = floats(&out["weights"]).iter().filter(|&&w| w == 0.0).count() as f64 / (rows * seq as f64);
+        let deviation = (p * (1.0 - p) / (rows * seq as f64)).sqrt();
+        assert!((dropped - p).abs() < 5.0 * deviation, "p = {p}: {dropped} were dropped");
+    }
+}
+
+/// The backward drops what the forward dropped: o is linear in v, so <d_o, o> = <d_v, v>.
+#[test]
+fn the_backward_draws_the_same_mask() {
+    let [q, k, v] = inputs(67);
+    let d_o = normal(4, &[1, 2, 67, 8]);
+    let out = run("attention", &[("q", &q), ("k", &k), ("v", &v), ("d_o", &d_o)], &[("dropout_p", "0.4"), ("seed", "9")]);
+    let dot = |a: &Array, b: &Array| floats(a).iter().zip(floats(b)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let (forward, backward) = (dot(&d_o, &out["o"]), dot(&out["d_v"], &v));
+    assert!((forward - backward).abs() < 1e-4 * forward.abs().max(1.0), "{forward} and {backward}");
+}

@@ -1,0 +1,225 @@
+//! Every operation, every case, every tuning: device against reference. One file for each operation, which holds what is peculiar to it.
+//!
+//! Each operation runs on three devices: the default one; one with WebGPU's default limits and no feature; and one whose bindings are
+//! so small that what does not fit must be processed in pieces. Every case is run three times and must give the same bits, and the
+//! last run must create no buffer and no pipeline. What is skipped is printed with the reason (`cargo test --test ops -- --nocapture`).
+//!
+//! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
+
+mod attention;
+mod attention_varlen;
+mod linear;
+mod matmul;
+mod softmax;
+mod sum;
+mod weighted_sum;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use wattn::ops::check::{Expected, Outcome};
+use wattn::ops::philox::Rng;
+use wattn::ops::{Arrays, Case, Operation, REGISTRY, Request, Settings, Tuning, find};
+use wattn::{Array, Data, Error, Gpu, GpuOptions, Tensor, wgpu};
+
+/// The tests that every operation has.
+macro_rules! cases {
+    ($op:literal) => {
+        #[test]
+        fn cases_on_the_default_device() {
+            crate::check_all($op, crate::Device::Default);
+        }
+
+        #[test]
+        fn cases_on_a_baseline_device() {
+            crate::check_all($op, crate::Device::Baseline);
+        }
+
+        #[test]
+        fn cases_in_pieces() {
+            crate::check_all($op, crate::Device::SmallBindings);
+        }
+    };
+}
+pub(crate) use cases;
+
+/// Bytes of the smallest bindings: a row of 4096 f32 fits, and a matrix of 128 x 128 is cut in four.
+const SMALL_BINDING: u64 = 20 << 10;
+
+/// The devices that everything is tested on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Device {
+    Default,
+    Baseline,
+    SmallBindings,
+}
+
+impl Device {
+    /// A device of its own, so that the counters show one test's doings alone.
+    fn open(self) -> Gpu {
+        let limits = wgpu::Limits { max_storage_buffer_binding_size: SMALL_BINDING, ..wgpu::Limits::defaults() };
+        let options = GpuOptions {
+            device: std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into()),
+            baseline: self != Device::Default,
+            limits: (self == Device::SmallBindings).then_some(limits),
+            ..Default::default()
+        };
+        Gpu::new(&options).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+    }
+}
+
+/// The default device, shared by the tests that hold laws of single operations.
+fn gpu() -> &'static Gpu {
+    static GPU: OnceLock<Gpu> = OnceLock::new();
+    GPU.get_or_init(|| Device::Default.open())
+}
+
+/// A case's tensors and reference, evaluated once for all devices.
+fn expected(op: &'static dyn Operation, case: &Case) -> Arc<(Request, Expected)> {
+    type Slot = Arc<OnceLock<Arc<(Request, Expected)>>>;
+    static CACHE: OnceLock<Mutex<HashMap<(&str, &str), Slot>>> = OnceLock::new();
+    let slot = CACHE.get_or_init(Mutex::default).lock().unwrap().entry((op.spec().name, case.name)).or_default().clone();
+    let evaluate = || {
+        let request = case.request(op, 1).unwrap_or_else(|e| panic!("{} {}: {e}", op.spec().name, case.name));
+        let expected = Expected::new(op, &request).unwrap_or_else(|e| panic!("{} {}: {e}", op.spec().name, case.name));
+        Arc::new((request, expected))
+    };
+    slot.get_or_init(evaluate).clone()
+}
+
+/// All cases of an operation on one device, under every tuning.
+fn check_all(name: &str, device: Device) {
+    let op = find(name).unwrap_or_else(|| panic!("no operation '{name}'"));
+    let gpu = device.open();
+    println!("{name} on {} ({device:?})", gpu.info().name);
+    let (mut ran, mut skipped, mut failures) = (0, 0, vec![]);
+    for case in op.cases() {
+        let fixture = expected(op, &case);
+        for tuning in op.tunings(gpu.caps()) {
+            match check(&gpu, op, &fixture, &tuning, device) {
+                Ok(None) => ran += 1,
+                Ok(Some(reason)) => {
+                    println!("{name} {} [{}]: skipped, {reason}", case.name, tuning.label);
+                    skipped += 1;
+                }
+                Err(message) => failures.push(format!("{name} {} [{}]: {message}", case.name, tuning.label)),
+            }
+        }
+    }
+    println!("{name} ({device:?}): {ran} ran, {skipped} skipped");
+    assert!(failures.is_empty(), "{} of {} failed\n{}", failures.len(), ran + failures.len(), failures.join("\n"));
+    assert!(ran > 4 * skipped, "{skipped} cases were skipped and only {ran} ran");
+}
+
+/// Compares one case, then repeats it. `Ok(Some(…))` is why it cannot run here.
+fn check(gpu: &Gpu, op: &dyn Operation, fixture: &(Request, Expected), tuning: &Tuning, device: Device) -> Result<Option<String>, String> {
+    let (request, expected) = fixture;
+    let checks = match expected.verify(gpu, op, request, tuning) {
+        Ok(Outcome::Checked(checks)) => checks,
+        Ok(Outcome::Skipped(reason)) => return Ok(Some(reason)),
+        Err(e @ Error::Limit { .. }) if device == Device::SmallBindings && has_long_row(request) => return Ok(Some(e.to_string())),
+        Err(e) => return Err(e.to_string()),
+    };
+    let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
+    if !wrong.is_empty() {
+        return Err(wrong.join("; "));
+    }
+    let pinned = (tuning.pin)(gpu);
+    repeat(&pinned, op, request).map(|()| None)
+}
+
+/// Whether a row of some tensor is too long for one small binding: then, and only then, a case may be refused.
+fn has_long_row(request: &Request) -> bool {
+    let row = |array: &Array| array.shape().last().copied().unwrap_or(1) as u64 * 4;
+    request.tensors.values().any(|array| row(array) + 512 > SMALL_BINDING)
+}
+
+/// Runs a request three times: the same bits each time, and nothing new in the last.
+fn repeat(gpu: &Gpu, op: &dyn Operation, request: &Request) -> Result<(), String> {
+    let mut run = op.prepare(gpu, request).map_err(|e| e.to_string())?;
+    let mut first: Option<Vec<(String, Vec<u8>)>> = None;
+    let mut before = (gpu.memory().buffers_created, gpu.counters().pipelines);
+    for round in 0..3 {
+        let results = run().and_then(|outputs| outputs.iter().map(|(name, tensor)| Ok((name.clone(), bytes(tensor)?))).collect());
+        let results = results.map_err(|e: Error| e.to_string())?;
+        match &first {
+            None => first = Some(results),
+            Some(first) => {
+                for ((name, first), (_, bytes)) in first.iter().zip(&results) {
+                    if first != bytes {
+                        return Err(format!("{name} has other bits in run {round} than in run 0"));
+                    }
+                }
+            }
+        }
+        let now = (gpu.memory().buffers_created, gpu.counters().pipelines);
+        if round > 0 && now != before {
+            return Err(format!("run {round} made {} buffers and {} pipelines", now.0 - before.0, now.1 - before.1));
+        }
+        before = now;
+    }
+    Ok(())
+}
+
+fn bytes(tensor: &Tensor) -> wattn::Result<Vec<u8>> {
+    Ok(tensor.array()?.bytes().to_vec())
+}
+
+/// Runs an operation on these tensors.
+fn try_run(gpu: &Gpu, op: &str, tensors: &[(&str, &Array)], settings: &[(&str, &str)]) -> wattn::Result<Arrays> {
+    let op = find(op).unwrap_or_else(|| panic!("no operation '{op}'"));
+    let settings = Settings::new(settings.iter().map(|&(key, value)| (key.to_string(), value.to_string())));
+    let tensors = tensors.iter().map(|&(name, array)| (name.to_string(), array.clone())).collect();
+    let request = Request::new(op.spec(), tensors, settings)?;
+    let mut run = op.prepare(gpu, &request)?;
+    run()?.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect()
+}
+
+/// The same on the default device, where nothing may go wrong.
+fn run(op: &str, tensors: &[(&str, &Array)], settings: &[(&str, &str)]) -> Arrays {
+    try_run(gpu(), op, tensors, settings).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Standard-normal values.
+fn normal(seed: u64, shape: &[usize]) -> Array {
+    Array::f32(shape, Rng::new(seed).normals(shape.iter().product()))
+}
+
+fn floats(array: &Array) -> &[f32] {
+    match array.data() {
+        Data::F32(values) => values,
+        _ => panic!("{} is not f32", array.dtype()),
+    }
+}
+
+/// The bits of f32 values: equal bits also tell zeros and NaNs apart.
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|x| x.to_bits()).collect()
+}
+
+/// That two lists of numbers differ by at most `tolerance` anywhere.
+fn assert_close(got: &[f32], expected: &[f32], tolerance: f32) {
+    assert_eq!(got.len(), expected.len());
+    for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
+        assert!((got - expected).abs() <= tolerance, "[{i}] = {got}, expected {expected} within {tolerance}");
+    }
+}
+
+/// No operation of the registry is left out: each has a module here, and so the tests above.
+#[test]
+fn every_operation_is_here() {
+    let source = include_str!("main.rs");
+    let missing: Vec<&str> = REGISTRY.iter().map(|op| op.spec().name).filter(|op| !source.contains(&format!("\nmod {op};\n"))).collect();
+    assert!(missing.is_empty(), "tests/ops/main.rs lacks {missing:?}");
+}
+
+/// The runner must be able to fail: a reference of other numbers is not met.
+#[test]
+fn a_wrong_result_is_found() {
+    let op = find("softmax").unwrap();
+    let request = Case::new("right", "3,5", &[]).request(op, 1).unwrap();
+    let other = Case::new("wrong", "3,5", &[]).request(op, 2).unwrap();
+    let expected = Expected::new(op, &other).unwrap();
+    let found = check(gpu(), op, &(request, expected), &Tuning::default(), Device::Default);
+    assert!(found.unwrap_err().contains("over the budget"));
+}
