@@ -21,7 +21,7 @@ use wattn::{Array, Data, Gpu, GpuOptions, Result, Tensor};
 /// The seed of every drawn tensor.
 const SEED: u64 = 0;
 
-/// The file that medians are appended to, for scripts/bench-record.
+/// The file that times are appended to, for scripts/bench-record.
 const RECORD: &str = "WATTN_BENCH_RECORD";
 
 /// The same part of the tensors that go in and of those that come out. It must be the formula's own part: what the
@@ -62,7 +62,8 @@ impl Bench {
     pub fn new(op: &'static dyn Operation) -> Self {
         let device = std::env::var("WATTN_DEVICE").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "auto".into());
         let gpu = must("opening the device", Gpu::new(&GpuOptions { device, ..Default::default() }));
-        let criterion = Criterion::default().sample_size(10).warm_up_time(Duration::from_secs(1)).measurement_time(Duration::from_secs(3));
+        let criterion =
+            Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
         // Criterion tests unless cargo bench says otherwise.
         let has = |flag: &str| std::env::args().any(|arg| arg == flag);
         let testing = has("--test") || !has("--bench");
@@ -139,19 +140,20 @@ impl Bench {
         samples
     }
 
-    /// Appends the median to the record, when one is kept.
+    /// Appends the fastest run and the median to the record, when one is kept.
     fn record(&self, name: &str, shape: &str, cost: Cost, samples: &mut [f64]) {
         let Some(path) = std::env::var_os(RECORD).filter(|_| !self.testing && !samples.is_empty()) else { return };
         let seconds = median(samples);
         let info = self.gpu.info();
         let clock = if self.gpu.caps().timestamps { "gpu" } else { "wall" };
         let row = format!(
-            "\"{}\",\"{} {}\",{},{name},\"{shape}\",{},{:.4},{:.3},{:.3},{clock}\n",
+            "\"{}\",\"{} {}\",{},{name},\"{shape}\",{},{:.4},{:.4},{:.3},{:.3},{clock}\n",
             info.name,
             info.driver,
             info.driver_info,
             self.op.spec().name,
             samples.len(),
+            samples[0] * 1e3,
             seconds * 1e3,
             cost.flops / seconds / 1e9,
             cost.bytes / seconds / 1e9,
@@ -197,7 +199,7 @@ pub fn seconds(gpu: &Gpu, iterations: u64, mut run: impl FnMut() -> Result<()>) 
     Ok(vec![start.elapsed().as_secs_f64() / iterations as f64; iterations as usize])
 }
 
-/// The one in the middle.
+/// The one in the middle, of samples that are then in order.
 pub fn median(samples: &mut [f64]) -> f64 {
     samples.sort_by(f64::total_cmp);
     samples[samples.len() / 2]
