@@ -49,3 +49,26 @@ fn find_batch(z: u32) {
     y_start = params.y_base + offset_of(batch, params.sizes, params.y_batch);
     extra_start = params.extra_base + offset_of(batch, params.sizes, params.extra_batch);
 }
+
+// Where an element of the batch lies in each tensor.
+
+fn a_at(row: u32, col: u32) -> u32 {
+    return a_start + row * params.a_row + col * params.a_col;
+}
+
+fn b_at(row: u32, col: u32) -> u32 {
+    return b_start + row * params.b_row + col * params.b_col;
+}
+
+fn y_at(row: u32, col: u32) -> u32 {
+    return y_start + row * params.y_row + col * params.y_col;
+}
+
+fn extra_at(row: u32, col: u32) -> u32 {
+    return extra_start + row * params.extra_row + col * params.extra_col;
+}
+
+// How many of the 4 columns from `col` on belong to y.
+fn columns_left(col: u32) -> u32 {
+    return min(4u, max(params.n, col) - col);
+}

@@ -27,26 +27,29 @@ fn load_a(row: u32, k: u32) -> f32 {
     if row >= params.m || k >= params.k {
         return 0.0;
     }
-    return f32(a[a_start + row * params.a_row + k * params.a_col]);
+    return f32(a[a_at(row, k)]);
 }
 
 fn load_b(k: u32, col: u32) -> f32 {
     if k >= params.k || col >= params.n {
         return 0.0;
     }
-    return f32(b[b_start + k * params.b_row + col * params.b_col]);
+    return f32(b[b_at(k, col)]);
 }
 
 fn store(row: u32, col: u32, c: vec4<f32>) {
     if row >= params.m {
         return;
     }
-    for (var i = 0u; i < min(4u, max(params.n, col) - col); i++) {
+    for (var i = 0u; i < columns_left(col); i++) {
         var sum = params.scale * c[i];
 #if BIAS
-        sum += bias[params.extra_base + (col + i) * params.extra_col];
+        // Once: a later dispatch of the same sum adds to what this one stores.
+        if params.accumulate == 0u {
+            sum += bias[extra_at(0u, col + i)];
+        }
 #end
-        let at = y_start + row * params.y_row + (col + i) * params.y_col;
+        let at = y_at(row, col + i);
         if params.accumulate == 1u {
             sum += f32(y[at]);
         }

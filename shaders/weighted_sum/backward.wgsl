@@ -27,23 +27,23 @@ fn load_a(row: u32, k: u32) -> f32 {
     if row >= params.m || k >= params.k {
         return 0.0;
     }
-    return f32(d_o[a_start + row * params.a_row + k * params.a_col]);
+    return f32(d_o[a_at(row, k)]);
 }
 
 fn load_b(k: u32, col: u32) -> f32 {
     if k >= params.k || col >= params.n {
         return 0.0;
     }
-    return f32(v[b_start + k * params.b_row + col * params.b_col]);
+    return f32(v[b_at(k, col)]);
 }
 
 fn store(row: u32, col: u32, c: vec4<f32>) {
     if row >= params.m {
         return;
     }
-    for (var i = 0u; i < min(4u, max(params.n, col) - col); i++) {
-        let mask_at = extra_start + row * params.extra_row + (col + i) * params.extra_col;
-        let at = y_start + row * params.y_row + (col + i) * params.y_col;
+    for (var i = 0u; i < columns_left(col); i++) {
+        let mask_at = extra_at(row, col + i);
+        let at = y_at(row, col + i);
         var sum = select(0.0, params.scale * c[i], byte_of(mask[mask_at / 4u], mask_at) != 0u);
         if params.accumulate == 1u {
             sum += d_weights[at];

@@ -30,9 +30,9 @@ fn load_a(row: u32, k: u32) -> f32 {
     if row >= params.m || k >= params.k {
         return hidden();
     }
-    let weight = f32(weights[a_start + row * params.a_row + k * params.a_col]);
+    let weight = f32(weights[a_at(row, k)]);
 #if MASK
-    let at = extra_start + row * params.extra_row + k * params.extra_col;
+    let at = extra_at(row, k);
     return select(hidden(), shown(weight), byte_of(mask[at / 4u], at) != 0u);
 #else
     return weight;
@@ -43,16 +43,16 @@ fn load_b(k: u32, col: u32) -> f32 {
     if k >= params.k || col >= params.n {
         return 0.0;
     }
-    return f32(v[b_start + k * params.b_row + col * params.b_col]);
+    return f32(v[b_at(k, col)]);
 }
 
 fn store(row: u32, col: u32, c: vec4<f32>) {
     if row >= params.m {
         return;
     }
-    for (var i = 0u; i < min(4u, max(params.n, col) - col); i++) {
+    for (var i = 0u; i < columns_left(col); i++) {
         var sum = params.scale * c[i];
-        let at = y_start + row * params.y_row + (col + i) * params.y_col;
+        let at = y_at(row, col + i);
         if params.accumulate == 1u {
             sum += f32(o[at]);
         }

@@ -3,7 +3,7 @@
 use super::philox::Rng;
 use super::{Real, Request, broadcast};
 use crate::array::show_shape;
-use crate::gpu::{Gpu, Tensor};
+use crate::gpu::{Caps, Gpu, Tensor};
 use crate::{Array, DType, Error, Result};
 
 /// The most elements that a tensor may have: kernels count them in u32, and a sum of two indices must fit as well.
@@ -80,6 +80,11 @@ pub(crate) fn expect_dtype(op: &'static str, name: &str, tensor: &Tensor, dtype:
         return Ok(());
     }
     Err(Error::Dtype { op, tensor: name.into(), expected: dtype.to_string(), got: tensor.dtype().to_string() })
+}
+
+/// The storage types of floats on a device.
+pub(crate) fn floats(caps: &Caps) -> &'static [DType] {
+    if caps.f16 { &[DType::F32, DType::F16] } else { &[DType::F32] }
 }
 
 /// Uploads a float tensor of a request, stored as `dtype`; `None` when it was not given.

@@ -91,6 +91,18 @@ impl<const N: usize> Dims<N> {
     }
 }
 
+/// The strides of batch dimensions whose matrices have `matrix` elements each and follow one another.
+pub(crate) fn contiguous(batch: &[usize], matrix: usize) -> Vec<usize> {
+    let mut stride = matrix;
+    let mut strides = vec![];
+    for size in batch.iter().rev() {
+        strides.push(stride);
+        stride *= size;
+    }
+    strides.reverse();
+    strides
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

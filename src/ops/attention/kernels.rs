@@ -2,7 +2,7 @@
 
 use crate::DType;
 use crate::gpu::{AnyVariant, Binding, Caps, Kernel, Knobs, Params, Variant};
-use crate::ops::matmul::gpu::floats;
+use crate::ops::host::floats;
 use crate::ops::softmax::Rows;
 
 crate::params! {

@@ -26,6 +26,8 @@ pub static CASES: &[Case] = &[
     Case::new("outer_product", "65,1,33", &[]),
     Case::new("inner_product", "1,4096,1", &[]),
     Case::new("k_4096", "4,4096,5", &[]),
+    // Cut along k on drivers that stop long loops.
+    Case::new("k_40001_bias", "3,40001,5", &[("trans_b", "true")]).edit(bias),
     Case::new("k_4096_transposed", "4,4096,5", &[("trans_a", "true"), ("trans_b", "true")]),
     Case::new("trans_a", "67,35,33", &[("trans_a", "true")]),
     Case::new("trans_b", "67,35,33", &[("trans_b", "true")]),

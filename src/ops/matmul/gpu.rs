@@ -2,8 +2,9 @@
 
 use super::{MatmulOptions, OP, Operand, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, rounded_tensor};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats, rounded_tensor};
 use crate::ops::product::{self, Extra, Matrices, Product};
+use crate::ops::strided::contiguous;
 use crate::ops::{Prepared, Request, sum};
 use crate::{DType, Result};
 
@@ -31,11 +32,6 @@ impl Variant for Forward {
     fn knobs(&self) -> Knobs {
         Knobs::new().dtype("elem_a", self.a).dtype("elem_b", self.b).dtype("elem_y", self.y).flag("BIAS", self.bias)
     }
-}
-
-/// The storage types of floats on a device.
-pub(crate) fn floats(caps: &Caps) -> &'static [DType] {
-    if caps.f16 { &[DType::F32, DType::F16] } else { &[DType::F32] }
 }
 
 /// Every kernel variant.
@@ -136,18 +132,6 @@ fn check_types(a: &Tensor, b: &Tensor, bias: Option<&Tensor>) -> Result<()> {
 
 fn matrices<'a>(tensor: &'a Tensor, operand: &'a Operand) -> Matrices<'a> {
     Matrices { tensor, start: 0, row: operand.row_stride, col: operand.column_stride, batch: &operand.batch_strides }
-}
-
-/// The strides of batch dimensions whose matrices have `matrix` elements each and follow one another.
-pub(crate) fn contiguous(batch: &[usize], matrix: usize) -> Vec<usize> {
-    let mut stride = matrix;
-    let mut strides = vec![];
-    for size in batch.iter().rev() {
-        strides.push(stride);
-        stride *= size;
-    }
-    strides.reverse();
-    strides
 }
 
 /// Runs the request on a device.

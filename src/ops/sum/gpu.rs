@@ -2,8 +2,8 @@
 
 use super::{OP, Problem, SumOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::ops::host::floats;
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
-use crate::ops::matmul::gpu::floats;
 use crate::ops::strided::Dims;
 use crate::ops::{Prepared, Request, Tuning};
 use crate::{DType, Error, Result};
@@ -210,7 +210,7 @@ pub fn forward(gpu: &Gpu, x: &Tensor, options: &SumOptions) -> Result<Tensor> {
     expect_float(OP, "x", x)?;
     let y = gpu.empty(DType::F32, &problem.y_shape)?;
     let kept = problem.dims(false);
-    let y_strides = crate::ops::matmul::gpu::contiguous(&kept.0, 1);
+    let y_strides = crate::ops::strided::contiguous(&kept.0, 1);
     let kept = Dims::new((0..kept.0.len()).map(|i| (kept.0[i], [kept.1[i], y_strides[i]])));
     let (sizes, strides) = problem.dims(true);
     let summed = Dims::new(sizes.into_iter().zip(strides).map(|(size, stride)| (size, [stride])));

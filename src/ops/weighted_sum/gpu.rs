@@ -2,9 +2,10 @@
 
 use super::{OP, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
+use crate::ops::host::floats;
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
-use crate::ops::matmul::gpu::{contiguous, floats};
 use crate::ops::product::{self, Extra, Matrices, Product};
+use crate::ops::strided::contiguous;
 use crate::ops::{Prepared, Request, matmul};
 use crate::{DType, Result};
 
