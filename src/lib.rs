@@ -1,4 +1,52 @@
-//! Attention and recurrent layers, forward and backward, on any GPU that wgpu reaches.
+//! Attention, forward and backward, on any GPU that wgpu reaches (Vulkan, Metal, DX12), with kernels written by hand in WGSL
+//! and a reference in f64 beside each. Recurrent layers are to follow.
+//!
+//! ```
+//! use wattn::ops::attention::{self, AttentionOptions, Inputs};
+//! use wattn::{Gpu, GpuOptions};
+//!
+//! fn main() -> wattn::Result<()> {
+//!     let gpu = Gpu::new(&GpuOptions::default())?;
+//!     let shape = [1, 2, 3, 4]; // [batch, heads, seq, dim]
+//!     let ones = gpu.tensor(&[1.0f32; 24], &shape)?;
+//!     let v = gpu.tensor(&Vec::from_iter((0..24).map(|i| i as f32)), &shape)?;
+//!     let inputs = Inputs::new(&ones, &ones, &v);
+//!     let options = AttentionOptions { causal: true, ..Default::default() };
+//!     let attended = attention::forward(&gpu, &inputs, &options)?;
+//!     let gradients = attention::backward(&gpu, &inputs, &attended, &ones, &options)?;
+//!     // The keys are all alike, so the second query takes the mean of the first two values.
+//!     assert_eq!(attended.o.read_blocking::<f32>()?[4..8], [2.0, 3.0, 4.0, 5.0]);
+//!     // Three queries see the first value, with weights of 1, 1/2 and 1/3.
+//!     assert!((gradients.d_v.read_blocking::<f32>()?[0] - 11.0 / 6.0).abs() < 1e-6);
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # Where things are
+//!
+//! - [`gpu`]: the device, tensors, and kernels. It knows no operation. [`Gpu::from_wgpu`] takes an application's own device, [`Gpu::encode`] its
+//!   own command encoder, and [`Tensor::from_buffer`] its own buffer.
+//! - [`ops`]: the operations, each with its formulas, shapes and references: [`ops::attention`], [`ops::attention_varlen`],
+//!   [`ops::matmul`], [`ops::softmax`], [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`]. [`ops::REGISTRY`] lists them.
+//! - [`ops::check`]: the comparison with the reference, and the budget that decides it.
+//! - [`Error`]: the one error type. Nothing that a user controls panics.
+//!
+//! Operations only record. The device starts with a read, [`Gpu::flush`], or when enough work has come together. Several operations
+//! in a row are one submission, and nothing travels to the host between them.
+//!
+//! # When not to use it
+//!
+//! - Where CUDA and a framework are at hand: their kernels use matrix units, and these do not yet.
+//! - For long sequences, yet: attention stores the matrix of probabilities, block by block, and a causal mask saves no work.
+//! - For a model: there are operations with explicit backward functions here, and neither a tape nor layers nor optimizers.
+//! - For f64, bf16 or quantized weights: storage is f32 or f16, accumulation f32.
+//!
+//! # Features
+//!
+//! - `cli`, on by default: the command `wattn`, with the modules `cli` and `io` behind it (tensor files, the shader translator). A
+//!   program that embeds the library turns it off with `default-features = false` and compiles none of that.
+//!
+//! On wasm the blocking calls are compiled out: use [`Gpu::request`] and [`Tensor::read`].
 
 mod array;
 #[cfg(feature = "cli")]
@@ -16,3 +64,16 @@ pub use error::{Error, Result};
 pub use gpu::{Gpu, GpuOptions, Tensor, recommended};
 pub use half::f16;
 pub use wgpu;
+
+#[cfg(test)]
+mod tests {
+    /// The README shows the example above, which is run as a doctest.
+    #[test]
+    fn the_readme_has_the_same_example() {
+        let lines = include_str!("lib.rs").lines().filter_map(|line| line.strip_prefix("//!"));
+        let lines: Vec<&str> = lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        let text = lines.join("\n");
+        let example = text.split("```").nth(1).unwrap();
+        assert!(include_str!("../README.md").contains(&format!("```rust{example}```")), "README.md lacks:{example}");
+    }
+}
