@@ -29,7 +29,7 @@
 //! - [`ops`]: the operations, each with its formulas, shapes and references: [`ops::attention`], [`ops::attention_varlen`],
 //!   [`ops::matmul`], [`ops::softmax`], [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`]. [`ops::REGISTRY`] lists them.
 //! - [`ops::check`]: the comparison with the reference, and the budget that decides it.
-//! - [`Error`]: the one error type. Nothing that a user controls panics.
+//! - [`Error`]: the one error type. What does not fit is an error that says what would, not a panic.
 //!
 //! Operations only record. The device starts with a read, [`Gpu::flush`], or when enough work has come together. Several operations
 //! in a row are one submission, and nothing travels to the host between them.
