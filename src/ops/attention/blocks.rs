@@ -7,6 +7,8 @@ use crate::{DType, Error, Result};
 
 /// The most bytes that one scratch matrix takes. Larger ones save nothing: a block of this size keeps any device busy.
 const SCRATCH: u64 = 64 << 20;
+/// Kernels add a query's index to the shifts of causality and windows, each below this, in an i32.
+const MAX_QUERIES: usize = 1 << 30;
 
 /// A tensor of rows, `[batch, heads, seq, dim]` or `[tokens, heads, dim]`, by its strides.
 #[derive(Clone, Copy, Debug)]
@@ -140,14 +142,19 @@ impl Composed<'_> {
     /// Cuts the rows into blocks of which each scratch matrix, and each binding on o, holds one.
     pub(super) fn blocks(&self, gpu: &Gpu) -> Result<Vec<Block>> {
         let caps = gpu.caps();
-        let room = SCRATCH.min(caps.max_binding - u64::from(caps.storage_alignment));
         // A row takes seq_k elements of the scores and, where heads lie between one row and the next, dim_v of each in o.
         let row = self.seq_k.max(self.q.row / self.dim * self.dim_v);
-        let cap = room as usize / DType::F32.bytes();
-        if row > cap || self.seq_q >= 1 << 30 {
-            let what = "bytes of one row of scores or values, which one binding must hold".to_string();
-            return Err(Error::Limit { op: self.op, what, limit: room, got: (row * DType::F32.bytes()) as u64 });
+        let bytes = (row * DType::F32.bytes()) as u64 + u64::from(caps.storage_alignment);
+        if self.seq_q >= MAX_QUERIES {
+            let what = "queries of one sequence".to_string();
+            return Err(Error::Limit { op: self.op, what, limit: MAX_QUERIES as u64 - 1, got: self.seq_q as u64 });
         }
+        if bytes > caps.max_binding {
+            let what = "bytes of one row of scores or values, which one binding must hold".to_string();
+            return Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes });
+        }
+        let room = SCRATCH.max(bytes).min(caps.max_binding) - u64::from(caps.storage_alignment);
+        let cap = room as usize / DType::F32.bytes();
         let (group, head) = (self.group(), self.seq_q * row);
         let whole = |b0, batches| Block { b0, batches, kv0: 0, kv: self.heads_kv, g0: 0, group, i0: 0, rows: self.seq_q };
         if self.heads_q * head <= cap {

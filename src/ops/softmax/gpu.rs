@@ -142,7 +142,8 @@ fn pieces<'a>(gpu: &Gpu, problem: &Problem, mask: Option<&'a Tensor>, mut run: i
     let room = caps.max_binding - u64::from(caps.storage_alignment);
     if row_bytes > room {
         let what = "bytes of one row of x, which one binding must hold".to_string();
-        return Err(Error::Limit { op: OP, what, limit: room, got: row_bytes });
+        let got = row_bytes + u64::from(caps.storage_alignment);
+        return Err(Error::Limit { op: OP, what, limit: caps.max_binding, got });
     }
     let along = strides.map_or(0, |s| s[leading]) * (problem.columns - 1) + 1;
     let (outer, inner) = dims.split();
