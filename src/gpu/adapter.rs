@@ -136,6 +136,7 @@ pub fn adapters() -> Vec<AdapterReport> {
     pollster::block_on(list()).iter().enumerate().map(report).collect()
 }
 
+#[cfg(not(target_arch = "wasm32"))]
 fn kind(device_type: wgpu::DeviceType) -> &'static str {
     match device_type {
         wgpu::DeviceType::DiscreteGpu => "discrete",

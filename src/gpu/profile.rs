@@ -39,6 +39,7 @@ pub(super) struct Profile {
 const TICK: u64 = 8;
 
 impl Profile {
+    #[cfg(not(target_arch = "wasm32"))]
     fn new(shared: &Shared) -> Result<Self> {
         let device = &shared.device;
         let count = 2 * SLOTS as u32;

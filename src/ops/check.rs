@@ -18,9 +18,10 @@
 
 use std::fmt;
 
-use super::{Arrays, Case, Operation, Precision, References, Request, Tuning, Values};
-use crate::gpu::Gpu;
-use crate::{Array, DType, Error, Result};
+#[cfg(not(target_arch = "wasm32"))]
+pub use super::verify::{Outcome, verify};
+use super::{Arrays, Operation, Precision, References, Request, Values};
+use crate::{Array, DType, Result};
 
 /// How far one tensor is from the reference.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,30 +78,12 @@ pub struct Expected {
     plain: References,
 }
 
-/// What became of one case on one device.
-#[derive(Clone, Debug)]
-pub enum Outcome {
-    /// It ran; each tensor says whether it is right.
-    Checked(Vec<TensorCheck>),
-    /// The case stores f16 and the device cannot.
-    Skipped(String),
-}
-
 /// Compares results with the reference: one check for each tensor of either.
 ///
 /// # Errors
 /// Those of the reference. Whatever is wrong with `got` is a check that is not ok.
 pub fn compare(op: &dyn Operation, request: &Request, got: &Arrays) -> Result<Vec<TensorCheck>> {
     Ok(Expected::new(op, request)?.compare(op, got))
-}
-
-/// Draws a case, runs it on the device under a tuning, reads the results and compares them.
-///
-/// # Errors
-/// Those of the operation, f16 on a device without it excepted.
-pub fn verify(gpu: &Gpu, op: &dyn Operation, case: &Case, tuning: &Tuning, seed: u64) -> Result<Outcome> {
-    let request = case.request(op, seed)?;
-    Expected::new(op, &request)?.verify(gpu, op, &request, tuning)
 }
 
 impl Expected {
@@ -111,21 +94,6 @@ impl Expected {
     pub fn new(op: &dyn Operation, request: &Request) -> Result<Self> {
         // Precision::Magnitude computes the values of Precision::Exact and the magnitudes beside them.
         Ok(Expected { exact: op.reference(request, Precision::Magnitude)?, plain: op.reference(request, Precision::Plain)? })
-    }
-
-    /// Runs the request on the device under a tuning and compares what comes back.
-    ///
-    /// # Errors
-    /// As [`verify`].
-    pub fn verify(&self, gpu: &Gpu, op: &dyn Operation, request: &Request, tuning: &Tuning) -> Result<Outcome> {
-        let pinned = (tuning.pin)(gpu);
-        let wants_f16 = request.settings.text("dtype") == Some("f16");
-        let outputs = match op.prepare(&pinned, request).and_then(|mut run| run()) {
-            Err(Error::Dtype { .. }) if wants_f16 && !gpu.caps().f16 => return Ok(Outcome::Skipped("the device cannot store f16".into())),
-            other => other?,
-        };
-        let got: Arrays = outputs.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect::<Result<_>>()?;
-        Ok(Outcome::Checked(self.compare(op, &got)))
     }
 
     /// Compares results with the reference: one check for each tensor of either.
@@ -262,8 +230,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::gpu::{AnyVariant, Caps};
-    use crate::ops::{Cost, Output, Prepared, Settings, Spec};
+    use crate::gpu::{AnyVariant, Caps, Gpu};
+    use crate::ops::{Case, Cost, Output, Prepared, Settings, Spec};
 
     /// An operation that has outputs and nothing else.
     struct Fake;

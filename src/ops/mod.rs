@@ -20,6 +20,8 @@ mod request;
 pub mod softmax;
 mod strided;
 pub mod sum;
+#[cfg(not(target_arch = "wasm32"))]
+mod verify;
 pub mod weighted_sum;
 
 use std::collections::BTreeMap;
