@@ -145,9 +145,12 @@ impl Bench {
         let Some(path) = std::env::var_os(RECORD).filter(|_| !self.testing && !samples.is_empty()) else { return };
         let seconds = median(samples);
         let info = self.gpu.info();
+        // On a software driver the processor is the device: what else runs on it shows.
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default();
         let clock = if self.gpu.caps().timestamps { "gpu" } else { "wall" };
         let row = format!(
-            "\"{}\",\"{} {}\",{},{name},\"{shape}\",{},{:.4},{:.4},{:.3},{:.3},{clock}\n",
+            "\"{}\",\"{} {}\",{},{name},\"{shape}\",{},{:.4},{:.4},{:.3},{:.3},{clock},{load}\n",
             info.name,
             info.driver,
             info.driver_info,
