@@ -1,4 +1,4 @@
-//! Attention in an application that has its own wgpu device: its buffers, its encoder, its submission.
+//! An operation in an application that has its own wgpu device: its buffers, its encoder, its submission.
 //!
 //!     cargo run --release --example own_device
 //!
@@ -32,8 +32,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     // wattn joins in: a handle to the same device, which installs no handler on it, and a tensor that is the application's buffer.
     let gpu = Gpu::from_wgpu(&adapter, device.clone(), queue.clone())?;
-    let forward = gpu.clone();
-    device.set_device_lost_callback(move |reason, message| forward.on_device_lost(reason, &message));
+    device.set_device_lost_callback(gpu.device_lost_callback());
     let x = Tensor::from_buffer(&gpu, buffer, 0, &[ROWS, COLUMNS], DType::F32)?;
 
     // The application's encoder. Its own passes may come before and after.

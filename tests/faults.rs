@@ -209,10 +209,10 @@ fn a_binding_over_the_limit() {
     let params = Factor { count: 8192, factor: 1.0 };
     let whole = gpu.dispatch(Own::Scale, &params, &[Bind::Read(x.view()), Bind::Write(y.view())], [128, 1, 1], Work::default());
     assert_error!(whole, Error::Limit { op: "test/scale", limit: l, got: 32768, .. } if l == limit);
-    // An operation processes in pieces what can be, and refuses a row that is too long.
+    // An operation processes in pieces what can be, and refuses a row that is too long with the 256 bytes that aligning it may take.
     let softmax = |shape| wattn::ops::softmax::forward(&gpu, &gpu.empty(DType::F32, shape)?, None, &Default::default());
     assert!(softmax(&[64, 128]).is_ok());
-    assert_error!(softmax(&[1, 8192]), Error::Limit { op: "softmax", limit: l, got: 32768, .. } if l <= limit);
+    assert_error!(softmax(&[1, 8192]), Error::Limit { op: "softmax", limit: l, got: 33024, .. } if l == limit);
 }
 
 #[test]
@@ -289,6 +289,18 @@ fn an_error_inside_an_encoder() {
     let z = gpu.encode(&mut encoder, |gpu| product(gpu, &x)).unwrap();
     gpu.queue().submit([encoder.finish()]);
     assert_eq!(z.read_blocking::<f32>().unwrap(), [1.0; 16]);
+}
+
+/// A tensor that only an encoder which was never submitted has written holds nothing yet.
+#[test]
+fn a_read_before_the_submission() {
+    let gpu = default();
+    let x = square(&gpu, 64);
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let y = gpu.encode(&mut encoder, |gpu| product(gpu, &x)).unwrap();
+    assert_error!(y.read_blocking::<f32>(), Error::Argument { op: "read", .. });
+    gpu.queue().submit([encoder.finish()]);
+    assert_eq!(y.read_blocking::<f32>().unwrap(), product(&gpu, &x).unwrap().read_blocking::<f32>().unwrap());
 }
 
 /// What a user's encoder uses is kept from others until its work is done, or until it is dropped without a submission.

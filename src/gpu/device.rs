@@ -120,13 +120,12 @@ impl Gpu {
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::Device { message: e.to_string() })?;
         let gpu = Self::wrap(&adapter, device, queue, options);
-        let lost = gpu.shared.lost.clone();
-        gpu.shared.device.set_device_lost_callback(move |reason, message| record_loss(&lost, reason, &message));
+        gpu.shared.device.set_device_lost_callback(gpu.device_lost_callback());
         Ok(gpu)
     }
 
-    /// Takes an application's own device and queue. No handler is installed on it: forward a lost-device callback to
-    /// [`Gpu::on_device_lost`]. Ask [`recommended`](crate::recommended) for the features and limits to create it with.
+    /// Takes an application's own device and queue. No handler is installed on it: set
+    /// [`Gpu::device_lost_callback`], or forward your own to [`Gpu::on_device_lost`]. Ask [`recommended`](crate::recommended) for the features and limits to create it with.
     ///
     /// # Errors
     /// [`Error::Limit`] when the device was created with fewer than 8 storage buffers a stage.
@@ -160,7 +159,14 @@ impl Gpu {
         Gpu { shared: Arc::new(shared), external: None, pins: Arc::default() }
     }
 
-    /// For an application that made the device itself: call this from its lost-device callback.
+    /// For an application that made the device itself and has no lost-device callback of its own: one to set. It holds nothing of
+    /// the device, which could otherwise never be dropped.
+    pub fn device_lost_callback(&self) -> impl Fn(wgpu::DeviceLostReason, String) + Send + 'static {
+        let lost = self.shared.lost.clone();
+        move |reason, message| record_loss(&lost, reason, &message)
+    }
+
+    /// For an application that made the device itself and has a lost-device callback: call this from it.
     pub fn on_device_lost(&self, reason: wgpu::DeviceLostReason, message: &str) {
         record_loss(&self.shared.lost, reason, message);
     }

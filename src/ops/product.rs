@@ -192,7 +192,7 @@ impl Product<'_> {
             match longest {
                 Some((stride, axis, _)) if stride > 1 => return Ok(Some(axis)),
                 _ => {
-                    let what = "bytes of one row of a tensor, of which one binding must hold".to_string();
+                    let what = "bytes of one row of a tensor with its alignment, which one binding must hold".to_string();
                     return Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes });
                 }
             }

@@ -150,7 +150,7 @@ impl Composed<'_> {
             return Err(Error::Limit { op: self.op, what, limit: MAX_QUERIES as u64 - 1, got: self.seq_q as u64 });
         }
         if bytes > caps.max_binding {
-            let what = "bytes of one row of scores or values, which one binding must hold".to_string();
+            let what = "bytes of one row of scores or values with its alignment, which one binding must hold".to_string();
             return Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes });
         }
         let room = SCRATCH.max(bytes).min(caps.max_binding) - u64::from(caps.storage_alignment);

@@ -141,7 +141,7 @@ fn pieces<'a>(gpu: &Gpu, problem: &Problem, mask: Option<&'a Tensor>, mut run: i
     let row_bytes = (problem.columns * DType::F32.bytes()) as u64;
     let room = caps.max_binding - u64::from(caps.storage_alignment);
     if row_bytes > room {
-        let what = "bytes of one row of x, which one binding must hold".to_string();
+        let what = "bytes of one row of x with its alignment, which one binding must hold".to_string();
         let got = row_bytes + u64::from(caps.storage_alignment);
         return Err(Error::Limit { op: OP, what, limit: caps.max_binding, got });
     }
