@@ -13,32 +13,12 @@
 // Source    Milakov & Gimelshein 2018, arXiv:1805.02867
 // Twin      src/ops/softmax/cpu.rs
 
-#import index
 #import math
 #import reduce
+#import rows
 
 const LOG: bool = false;
 
-struct Params {
-    rows: u32,
-    cols: u32,
-    scale: f32,
-    x_base: u32,
-    y_base: u32,
-    lse_base: u32,
-    mask_base: u32,
-    mask_col: u32,
-    // The first row of this dispatch, as the mask counts them.
-    first: u32,
-    padding_0: u32,
-    padding_1: u32,
-    padding_2: u32,
-    // The rows as up to 4 dimensions, and the mask's strides along them.
-    sizes: vec4<u32>,
-    mask_strides: vec4<u32>,
-}
-
-@group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, cols]
 #if MASK
 @group(0) @binding(2) var<storage, read> mask: array<u32>; // broadcast to [rows, cols], four u8 to a word
@@ -46,17 +26,12 @@ struct Params {
 @group(0) @binding(3) var<storage, read_write> y: array<u32>; // [rows, cols], the bits of f32: infinities are never computed with
 @group(0) @binding(4) var<storage, read_write> lse: array<u32>; // [rows], likewise
 
+// The first element of the row, and of its mask.
 var<private> x_row: u32;
 var<private> mask_row: u32;
 
 fn visible(col: u32) -> bool {
-#if MASK
-    let at = mask_row + col * params.mask_col;
-    if byte_of(mask[at / 4u], at) == 0u {
-        return false;
-    }
-#end
-    return !is_minus_infinity(params.scale * x[x_row + col]);
+    return kept(mask_row, col) && !is_minus_infinity(params.scale * x[x_row + col]);
 }
 
 @compute @workgroup_size(LANES)
@@ -70,7 +45,7 @@ fn main(
         return;
     }
     x_row = params.x_base + row * params.cols;
-    mask_row = params.mask_base + offset_of(params.first + row, params.sizes, params.mask_strides);
+    mask_row = mask_start(row);
     let y_row = params.y_base + row * params.cols;
 
     var highest = LOWEST;

@@ -21,6 +21,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("product", include_str!("../../shaders/lib/product.wgsl")),
     ("random", include_str!("../../shaders/lib/random.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
+    ("rows", include_str!("../../shaders/lib/rows.wgsl")),
 ];
 
 /// The WGSL text of one variant of a kernel, as the device gets it.

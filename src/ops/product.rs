@@ -249,7 +249,9 @@ impl Product<'_> {
             let view = part.matrices.tensor.window(shift[index] + low, high - low);
             // The kernel adds the offset of the batch, so the base of a window may be negative: u32 arithmetic wraps around.
             bases[index] = view.base().wrapping_add(origin.wrapping_sub(low) as u32);
-            bytes += ((high - low) * part.matrices.tensor.dtype().bytes()) as f64;
+            // Between strided rows, and where matrices are repeated, there is less or more than what is moved once.
+            let [rows, columns] = part.axes.map(|(_, _, [from, to])| to - from);
+            bytes += ((high - low).min(region.count * rows * columns) * part.matrices.tensor.dtype().bytes()) as f64;
             views[index] = Some(view);
         }
         let (sizes, [a_batch, b_batch, y_batch, extra_batch]) = dims.params();

@@ -8,32 +8,24 @@ use crate::ops::{Prepared, Request, Tuning};
 use crate::{DType, Error, Result};
 
 crate::params! {
-    /// As in shaders/softmax/forward.wgsl.
-    struct ForwardParams {
-        rows: u32, cols: u32, scale: f32, x_base: u32, y_base: u32, lse_base: u32, mask_base: u32, mask_col: u32,
-        first: u32, padding_0: u32, padding_1: u32, padding_2: u32, sizes: [u32; 4], mask_strides: [u32; 4],
-    }
-}
-
-crate::params! {
-    /// As in shaders/softmax/backward.wgsl.
-    struct BackwardParams {
-        rows: u32, cols: u32, scale: f32, y_base: u32, d_y_base: u32, d_x_base: u32, mask_base: u32, mask_col: u32,
-        first: u32, padding_0: u32, padding_1: u32, padding_2: u32, sizes: [u32; 4], mask_strides: [u32; 4],
+    /// As `Params` in shaders/lib/rows.wgsl.
+    struct RowsParams {
+        rows: u32, cols: u32, scale: f32, x_base: u32, y_base: u32, lse_base: u32, d_y_base: u32, d_x_base: u32,
+        mask_base: u32, mask_col: u32, first: u32, padding: u32, sizes: [u32; 4], mask_strides: [u32; 4],
     }
 }
 
 static FORWARD: Kernel = Kernel {
     name: "softmax/forward",
     source: include_str!("../../../shaders/softmax/forward.wgsl"),
-    params: ForwardParams::FIELDS,
+    params: RowsParams::FIELDS,
     bindings: &[Binding::read("x"), Binding::read("mask").when("MASK"), Binding::write("y"), Binding::write("lse")],
 };
 
 static BACKWARD: Kernel = Kernel {
     name: "softmax/backward",
     source: include_str!("../../../shaders/softmax/backward.wgsl"),
-    params: BackwardParams::FIELDS,
+    params: RowsParams::FIELDS,
     bindings: &[Binding::read("y"), Binding::read("mask").when("MASK"), Binding::read("d_y"), Binding::write("d_x")],
 };
 
@@ -119,17 +111,14 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
     all.flat_map(both).collect()
 }
 
-/// Consecutive rows that one dispatch takes, and the mask's place in it.
+/// Consecutive rows that one dispatch takes.
 struct Piece<'a> {
     /// The first row of all.
     row: usize,
     rows: usize,
     mask: Option<View<'a>>,
-    mask_base: u32,
-    /// The first row, as `sizes` counts.
-    first: usize,
-    sizes: [u32; 4],
-    mask_strides: [u32; 4],
+    /// With the bases of everything but the mask left at 0.
+    params: RowsParams,
 }
 
 /// Cuts the rows into pieces whose windows on the large tensors fit one binding, and runs each.
@@ -160,15 +149,18 @@ fn pieces<'a>(gpu: &Gpu, problem: &Problem, mask: Option<&'a Tensor>, mut run: i
             }
             let view = mask.map(|mask| mask.window(shift + window.0, window.1 - window.0 + along));
             let (sizes, [mask_strides]) = inner.params();
-            run(Piece {
-                row: index * inner.count() + first,
-                rows,
+            let params = RowsParams {
+                rows: rows as u32,
+                cols: problem.columns as u32,
+                scale: problem.options.scale,
                 mask_base: view.map_or(0, |view| view.base().wrapping_sub(window.0 as u32)),
-                mask: view,
-                first,
+                mask_col: strides.map_or(0, |s| s[leading] as u32),
+                first: first as u32,
                 sizes,
                 mask_strides,
-            })?;
+                ..bytemuck::Zeroable::zeroed()
+            };
+            run(Piece { row: index * inner.count() + first, rows, mask: view, params })?;
             first += rows;
         }
     }
@@ -199,22 +191,7 @@ pub fn forward(gpu: &Gpu, x: &Tensor, mask: Option<&Tensor>, options: &SoftmaxOp
         let count = piece.rows * cols;
         let [x, y] = [x, &y].map(|t| t.window(piece.row * cols, count));
         let lse = lse.window(piece.row, piece.rows);
-        let params = ForwardParams {
-            rows: piece.rows as u32,
-            cols: cols as u32,
-            scale: options.scale,
-            x_base: x.base(),
-            y_base: y.base(),
-            lse_base: lse.base(),
-            mask_base: piece.mask_base,
-            mask_col: problem.mask_strides.as_ref().map_or(0, |s| s[s.len() - 1] as u32),
-            first: piece.first as u32,
-            padding_0: 0,
-            padding_1: 0,
-            padding_2: 0,
-            sizes: piece.sizes,
-            mask_strides: piece.mask_strides,
-        };
+        let params = RowsParams { x_base: x.base(), y_base: y.base(), lse_base: lse.base(), ..piece.params };
         let binds = [Bind::Read(x), Bind::maybe(piece.mask), Bind::Write(y), Bind::Write(lse)];
         let work = Work { flops: 6.0 * count as f64, bytes: 8.0 * count as f64 };
         gpu.dispatch(variant, &params, &binds, spread(piece.rows, gpu.caps()), work)
@@ -237,22 +214,7 @@ pub fn backward(gpu: &Gpu, y: &Tensor, mask: Option<&Tensor>, d_y: &Tensor, opti
     pieces(gpu, &problem, mask, |piece| {
         let count = piece.rows * cols;
         let [y, d_y, d_x] = [y, d_y, &d_x].map(|t| t.window(piece.row * cols, count));
-        let params = BackwardParams {
-            rows: piece.rows as u32,
-            cols: cols as u32,
-            scale: options.scale,
-            y_base: y.base(),
-            d_y_base: d_y.base(),
-            d_x_base: d_x.base(),
-            mask_base: piece.mask_base,
-            mask_col: problem.mask_strides.as_ref().map_or(0, |s| s[s.len() - 1] as u32),
-            first: piece.first as u32,
-            padding_0: 0,
-            padding_1: 0,
-            padding_2: 0,
-            sizes: piece.sizes,
-            mask_strides: piece.mask_strides,
-        };
+        let params = RowsParams { y_base: y.base(), d_y_base: d_y.base(), d_x_base: d_x.base(), ..piece.params };
         let binds = [Bind::Read(y), Bind::maybe(piece.mask), Bind::Read(d_y), Bind::Write(d_x)];
         let work = Work { flops: 5.0 * count as f64, bytes: 12.0 * count as f64 };
         gpu.dispatch(variant, &params, &binds, spread(piece.rows, gpu.caps()), work)
