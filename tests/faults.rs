@@ -303,6 +303,24 @@ fn a_read_before_the_submission() {
     assert_eq!(y.read_blocking::<f32>().unwrap(), product(&gpu, &x).unwrap().read_blocking::<f32>().unwrap());
 }
 
+/// Memory that recorded work still uses is not given to an encoder that may be submitted before that work.
+#[test]
+fn an_encoder_ahead_of_recorded_work() {
+    let gpu = default();
+    let (x, y) = (square(&gpu, 64), gpu.tensor(&vec![1.0f32; 64 * 64], &[64, 64]).unwrap());
+    let expected = product(&gpu, &y).unwrap().read_blocking::<f32>().unwrap();
+    let mut encoder = gpu.device().create_command_encoder(&Default::default());
+    let z = gpu
+        .encode(&mut encoder, |inner| {
+            // Recorded on the device itself, and its memory is free again; submitted only by the read below.
+            drop(product(&gpu, &x)?);
+            product(inner, &y)
+        })
+        .unwrap();
+    gpu.queue().submit([encoder.finish()]);
+    assert_eq!(z.read_blocking::<f32>().unwrap(), expected);
+}
+
 /// What a user's encoder uses is kept from others until its work is done, or until it is dropped without a submission.
 #[test]
 fn the_memory_of_an_encoder() {

@@ -124,8 +124,8 @@ impl Gpu {
         Ok(gpu)
     }
 
-    /// Takes an application's own device and queue. No handler is installed on it: set
-    /// [`Gpu::device_lost_callback`], or forward your own to [`Gpu::on_device_lost`]. Ask [`recommended`](crate::recommended) for the features and limits to create it with.
+    /// Takes an application's own device and queue. No handler is installed on it: set [`Gpu::device_lost_callback`], or forward your own
+    /// to [`Gpu::on_device_lost`]. Ask [`recommended`](crate::recommended) for the features and limits to create it with.
     ///
     /// # Errors
     /// [`Error::Limit`] when the device was created with fewer than 8 storage buffers a stage.
@@ -324,13 +324,13 @@ impl Shared {
         }
     }
 
-    /// Device memory from the pool.
-    pub fn take(&self, bytes: u64, kind: Kind, upload: bool) -> Result<Arc<Buffer>> {
+    /// Device memory from the pool; see [`Pool::take`] for `ahead`.
+    pub fn take(&self, bytes: u64, kind: Kind, ahead: bool) -> Result<Arc<Buffer>> {
         let limit = self.caps.max_buffer;
         if bytes > limit {
             return Err(Error::Limit { op: "buffer", what: "size in bytes".into(), limit, got: bytes });
         }
-        self.pool.take(bytes, kind, upload, |descriptor| self.scoped(|| self.device.create_buffer(descriptor)))
+        self.pool.take(bytes, kind, ahead, |descriptor| self.scoped(|| self.device.create_buffer(descriptor)))
     }
 }
 

@@ -135,20 +135,20 @@ impl Pool {
         state.memory.pooled = 0;
     }
 
-    /// A buffer of at least `bytes`. One that the host will write (`upload`) is not used by work that is recorded but not submitted:
-    /// the queue would write it before that work runs.
+    /// A buffer of at least `bytes`. One that is used `ahead` of work that is recorded but not submitted, written by the host or in
+    /// a user's encoder, is none that this work uses.
     pub fn take(
         self: &Arc<Self>,
         bytes: u64,
         kind: Kind,
-        upload: bool,
+        ahead: bool,
         create: impl Fn(&wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer>,
     ) -> Result<Arc<Buffer>> {
         let size = size_class(bytes);
         let mut state = self.lock();
         let batch = state.batch;
         let list = state.free.entry((kind, size)).or_default();
-        let found = list.iter().rposition(|free| !upload || free.batch < batch).map(|at| list.swap_remove(at).buffer);
+        let found = list.iter().rposition(|free| !ahead || free.batch < batch).map(|at| list.swap_remove(at).buffer);
         let raw = match found {
             Some(buffer) => {
                 state.memory.pooled -= size;

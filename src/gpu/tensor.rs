@@ -81,11 +81,16 @@ impl Gpu {
         self.allocate(dtype, shape, false)
     }
 
-    fn allocate(&self, dtype: DType, shape: &[usize], upload: bool) -> Result<Tensor> {
-        if dtype == DType::F16 && !self.caps().f16 {
-            let got = "f16, and this device lacks SHADER_F16".to_string();
-            return Err(Error::Dtype { op: "tensor", tensor: "data".into(), expected: "f32".into(), got });
+    fn expect_storable(&self, op: &'static str, tensor: &str, dtype: DType) -> Result<()> {
+        if dtype != DType::F16 || self.caps().f16 {
+            return Ok(());
         }
+        let got = "f16, and this device lacks SHADER_F16".to_string();
+        Err(Error::Dtype { op, tensor: tensor.into(), expected: "f32".into(), got })
+    }
+
+    fn allocate(&self, dtype: DType, shape: &[usize], upload: bool) -> Result<Tensor> {
+        self.expect_storable("tensor", "data", dtype)?;
         let Some(len) = checked_len(shape).filter(|&len| len > 0) else {
             let expected = "every dimension at least 1, and a product that can be counted".to_string();
             return Err(Error::Shape { op: "tensor", tensor: "data".into(), expected, got: show_shape(shape) });
@@ -93,7 +98,8 @@ impl Gpu {
         let bytes = (len as u64).checked_mul(dtype.bytes() as u64);
         let limit = self.caps().max_buffer;
         let bytes = bytes.ok_or(Error::Limit { op: "tensor", what: "size in bytes".into(), limit, got: u64::MAX })?;
-        let buffer = self.shared.take(bytes, Kind::Storage, upload)?;
+        // A user's encoder may be submitted before what this device has recorded, just as an upload comes before it.
+        let buffer = self.shared.take(bytes, Kind::Storage, upload || self.is_external())?;
         Ok(Tensor { shared: self.shared.clone(), buffer, offset: 0, shape: shape.to_vec(), dtype })
     }
 
@@ -135,10 +141,7 @@ impl Tensor {
         if !offset.is_multiple_of(4) {
             return wrong("offset", "a multiple of 4 bytes".into(), offset.to_string());
         }
-        if dtype == DType::F16 && !gpu.caps().f16 {
-            let got = "f16, and this device lacks SHADER_F16".to_string();
-            return Err(Error::Dtype { op: "from_buffer", tensor: "buffer".into(), expected: "f32".into(), got });
-        }
+        gpu.expect_storable("from_buffer", "buffer", dtype)?;
         let bytes = checked_len(shape).filter(|&len| len > 0).and_then(|len| (len as u64).checked_mul(dtype.bytes() as u64));
         let end = bytes.and_then(|bytes| bytes.checked_next_multiple_of(4)?.checked_add(offset));
         if end.is_none_or(|end| end > buffer.size()) {
