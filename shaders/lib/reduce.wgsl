@@ -21,18 +21,22 @@ struct Lane {
 #end
 }
 
-fn reduce_max(lane: Lane, x: f32) -> f32 {
+fn combine(maximum: bool, a: f32, b: f32) -> f32 {
+    return select(a + b, max(a, b), maximum);
+}
+
+fn reduce(lane: Lane, maximum: bool, x: f32) -> f32 {
     // The barrier keeps the values of an earlier reduction until every invocation has read them.
     workgroupBarrier();
 #if SUBGROUPS
-    let mine = subgroupMax(x);
+    let mine = select(subgroupAdd(x), subgroupMax(x), maximum);
     if lane.place == 0u {
         partial[lane.subgroup] = mine;
     }
     workgroupBarrier();
     var all = partial[0];
     for (var i = 1u; i < lane.subgroups; i++) {
-        all = max(all, partial[i]);
+        all = combine(maximum, all, partial[i]);
     }
     return all;
 #else
@@ -40,7 +44,7 @@ fn reduce_max(lane: Lane, x: f32) -> f32 {
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane.local < half {
-            partial[lane.local] = max(partial[lane.local], partial[lane.local + half]);
+            partial[lane.local] = combine(maximum, partial[lane.local], partial[lane.local + half]);
         }
     }
     workgroupBarrier();
@@ -48,28 +52,10 @@ fn reduce_max(lane: Lane, x: f32) -> f32 {
 #end
 }
 
+fn reduce_max(lane: Lane, x: f32) -> f32 {
+    return reduce(lane, true, x);
+}
+
 fn reduce_sum(lane: Lane, x: f32) -> f32 {
-    workgroupBarrier();
-#if SUBGROUPS
-    let mine = subgroupAdd(x);
-    if lane.place == 0u {
-        partial[lane.subgroup] = mine;
-    }
-    workgroupBarrier();
-    var all = partial[0];
-    for (var i = 1u; i < lane.subgroups; i++) {
-        all += partial[i];
-    }
-    return all;
-#else
-    partial[lane.local] = x;
-    for (var half = LANES / 2u; half > 0u; half /= 2u) {
-        workgroupBarrier();
-        if lane.local < half {
-            partial[lane.local] += partial[lane.local + half];
-        }
-    }
-    workgroupBarrier();
-    return partial[0];
-#end
+    return reduce(lane, false, x);
 }

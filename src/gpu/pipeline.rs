@@ -16,6 +16,8 @@ pub(super) struct Pipeline {
     pub layout: wgpu::BindGroupLayout,
     pub kernel: &'static Kernel,
     pub knobs: Knobs,
+    /// Bytes that the params uniform takes.
+    pub params_size: usize,
     /// For each of the kernel's bindings its number and access, or `None` where the variant lacks it.
     pub bindings: Vec<Option<(u32, Access)>>,
 }
@@ -45,7 +47,7 @@ impl Cache {
 }
 
 /// Bytes that the params uniform takes.
-pub(super) fn params_size(fields: &[Field]) -> usize {
+fn params_size(fields: &[Field]) -> usize {
     fields.iter().map(|f| f.offset + f.size).max().unwrap_or(0)
 }
 
@@ -106,5 +108,5 @@ fn compile(shared: &Shared, kernel: &'static Kernel, knobs: Knobs) -> Result<Pip
         .map(|(b, number)| b.when.is_none_or(|flag| knobs.has(flag)).then_some((number, b.access)))
         .collect();
     shared.count_pipeline();
-    Ok(Pipeline { raw, layout, kernel, knobs, bindings })
+    Ok(Pipeline { raw, layout, kernel, knobs, params_size: params_size(kernel.params), bindings })
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::adapter::Caps;
 use super::device::{Gpu, Shared};
 use super::kernel::{Access, Params, Variant};
-use super::pipeline::{Pipeline, params_size};
+use super::pipeline::Pipeline;
 use super::pool::{Buffer, Kind};
 use super::profile::Profile;
 use super::tensor::View;
@@ -205,7 +205,7 @@ impl Gpu {
         }
         let mut recorder = self.recorder();
         let (uniforms, offset) = recorder.place_params(shared, bytemuck::bytes_of(params))?;
-        let size = std::num::NonZeroU64::new(params_size(kernel.params) as u64);
+        let size = std::num::NonZeroU64::new(pipeline.params_size as u64);
         let mut entries = vec![wgpu::BindGroupEntry {
             binding: 0,
             resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &uniforms.raw, offset: 0, size }),
@@ -243,7 +243,8 @@ impl Gpu {
 
     /// Records what `operations` does into an application's own command encoder, in one compute pass: nothing is submitted and nothing
     /// is cut. Tensors made inside hold their values once the application has submitted the encoder; memory used inside is
-    /// returned when that work is done, or when the encoder is dropped.
+    /// returned when that work is done, or when the encoder is dropped. Use the handle that `operations` gets: what another handle
+    /// records meanwhile is not submitted before the encoder, which must not depend on it.
     ///
     /// # Errors
     /// Whatever `operations` returns, and those of [`Gpu::flush`]: what was recorded before is submitted first, since the
@@ -270,8 +271,8 @@ impl Gpu {
 
 fn check_declared<P: Params>(pipeline: &Pipeline, params: &P, binds: &[Bind<'_>]) -> Result<()> {
     let wrong = |message: String| Err(Error::Shader { kernel: format!("{} ({})", pipeline.kernel.name, pipeline.knobs), message });
-    if size_of_val(params) != params_size(pipeline.kernel.params) {
-        return wrong(format!("params take {} bytes, {} are declared", size_of_val(params), params_size(pipeline.kernel.params)));
+    if size_of_val(params) != pipeline.params_size {
+        return wrong(format!("params take {} bytes, {} are declared", size_of_val(params), pipeline.params_size));
     }
     if binds.len() != pipeline.bindings.len() {
         return wrong(format!("{} bindings given, {} are declared", binds.len(), pipeline.bindings.len()));

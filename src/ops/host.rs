@@ -1,7 +1,7 @@
 //! What the operations share on the host: shape checks with their errors, reading a tensor as numbers, drawing one.
 
 use super::philox::Rng;
-use super::{Real, Request, broadcast};
+use super::{Real, Request, broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{Caps, Gpu, Tensor};
 use crate::{Array, DType, Error, Result};
@@ -48,6 +48,34 @@ pub(crate) fn elements(op: &'static str, tensor: &str, shape: &[usize]) -> Resul
 pub(crate) fn required<'a>(op: &'static str, request: &'a Request, name: &str) -> Result<&'a Array> {
     let missing = || Error::Tensors { op, what: format!("tensor '{name}' is missing"), expected: name.to_string() };
     request.tensor(name).ok_or_else(missing)
+}
+
+/// The error for a `--shape` that is not as the operation takes it.
+pub(crate) fn wrong_shape(op: &'static str, expected: &str, got: &str) -> Error {
+    Error::Argument { op, key: "shape".into(), expected: expected.into(), got: format!("'{got}'") }
+}
+
+/// A `--shape` of plain sizes.
+pub(crate) fn parse_sizes(op: &'static str, expected: &'static str, text: &str) -> Result<Vec<usize>> {
+    let fields = parse_shape(op, expected, text)?;
+    if fields.iter().any(|field| field.len() > 1) {
+        return Err(wrong_shape(op, expected, text));
+    }
+    Ok(fields.concat())
+}
+
+/// A `--shape` of a product: the batch dimensions of both operands, of which a field has one size for both or one for each, and the
+/// three sizes of the matrices.
+pub(crate) fn parse_product(op: &'static str, expected: &'static str, text: &str) -> Result<([Vec<usize>; 2], [usize; 3])> {
+    let fields = parse_shape(op, expected, text)?;
+    let wrong = || wrong_shape(op, expected, text);
+    let [batch @ .., m, k, n] = fields.as_slice() else { return Err(wrong()) };
+    let (&[m], &[k], &[n]) = (m.as_slice(), k.as_slice(), n.as_slice()) else { return Err(wrong()) };
+    if batch.iter().any(|field| field.len() > 2) {
+        return Err(wrong());
+    }
+    let own = |operand: usize| batch.iter().map(|field| field[operand.min(field.len() - 1)]).collect();
+    Ok(([own(0), own(1)], [m, k, n]))
 }
 
 /// The elements in the precision of a reference.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use super::host::misfit;
 use crate::{Array, DType, Error, Result};
 
 /// Tensors by name, sorted.
@@ -198,8 +199,7 @@ impl Request {
                 return Err(Error::Dtype { op, tensor: name.clone(), expected: dtype.to_string(), got: array.dtype().to_string() });
             }
             if array.is_empty() {
-                let expected = "every dimension at least 1".to_string();
-                return Err(Error::Shape { op, tensor: name.clone(), expected, got: crate::array::show_shape(array.shape()) });
+                return Err(misfit(op, name, array.shape(), "every dimension at least 1"));
             }
         }
         if let Some(missing) = spec.inputs.iter().find(|i| !i.optional && !tensors.contains_key(i.name)) {

@@ -1,6 +1,7 @@
-use crate::{assert_close, bits, floats, normal, run};
-use wattn::Array;
+use crate::{assert_close, bits, floats, gpu, normal, run};
+use wattn::ops::matmul::{self, MatmulOptions};
 use wattn::ops::philox::Rng;
+use wattn::{Array, DType, f16};
 
 crate::cases!("matmul");
 
@@ -56,4 +57,19 @@ fn a_batch_is_its_members() {
         let alone = run("matmul", &[("a", &one), ("b", &b)], &[]);
         assert_close(&floats(&together["y"])[i * 17 * 19..][..17 * 19], floats(&alone["y"]), 0.0);
     }
+}
+
+/// Stored as f16 a product is the one stored as f32, rounded once.
+#[test]
+fn a_product_stored_as_f16_is_rounded_once() {
+    if !gpu().caps().f16 {
+        println!("matmul: the f16 output is skipped, the device cannot store f16");
+        return;
+    }
+    let (a, b) = (gpu().upload(&normal(1, &[2, 65, 67])).unwrap(), gpu().upload(&normal(2, &[67, 70])).unwrap());
+    let bias = gpu().upload(&normal(3, &[70])).unwrap();
+    let product = |output| matmul::forward(gpu(), &a, &b, Some(&bias), &MatmulOptions { output, ..Default::default() }).unwrap();
+    let exact = product(DType::F32).read_blocking::<f32>().unwrap();
+    let rounded: Vec<f16> = exact.into_iter().map(f16::from_f32).collect();
+    assert_eq!(product(DType::F16).read_blocking::<f16>().unwrap(), rounded);
 }

@@ -4,7 +4,7 @@
 //! nothing but lse; the backward makes the scores of a block again.
 
 use super::blocks::{Block, Composed, Plane, Strided};
-use super::kernels::{Backward, Dropout, FILL_LANES, Fill, FillParams, Forward, PairsParams, ROW_LANES, RowData, RowsParams};
+use super::kernels::{Backward, Dropout, FILL_LANES, Fill, FillParams, Forward, PairsParams, ROW_DATA, ROW_LANES, RowData, RowsParams};
 use crate::gpu::{Bind, Gpu, Tensor, View, Work, spread};
 use crate::ops::product::{Extra, Matrices, Product};
 use crate::ops::softmax::Rows;
@@ -27,9 +27,10 @@ pub(crate) struct Upstream<'a> {
 }
 
 impl Composed<'_> {
-    fn scratch(&self, gpu: &Gpu, blocks: &[Block]) -> Result<Tensor> {
+    /// Room for the largest block, with `columns` elements in a row.
+    fn scratch(&self, gpu: &Gpu, blocks: &[Block], columns: usize) -> Result<Tensor> {
         let rows = blocks.iter().map(Block::count).max().unwrap_or(1);
-        gpu.empty(DType::F32, &[rows, self.seq_k])
+        gpu.empty(DType::F32, &[rows, columns])
     }
 
     /// o and lse, and the probabilities when `weights` is there to hold them.
@@ -37,7 +38,7 @@ impl Composed<'_> {
         let blocks = self.blocks(gpu)?;
         let scratch = match weights {
             Some(weights) => weights.clone(),
-            None => self.scratch(gpu, &blocks)?,
+            None => self.scratch(gpu, &blocks, self.seq_k)?,
         };
         for block in &blocks {
             let start = if weights.is_some() { self.row(block) * self.seq_k } else { 0 };
@@ -54,10 +55,10 @@ impl Composed<'_> {
     /// The gradients.
     pub fn backward(&self, gpu: &Gpu, upstream: &Upstream) -> Result<()> {
         let blocks = self.blocks(gpu)?;
-        let (scores, d_probs) = (self.scratch(gpu, &blocks)?, self.scratch(gpu, &blocks)?);
-        let d_logits = upstream.d_bias.map(|_| self.scratch(gpu, &blocks)).transpose()?;
-        let rows = blocks.iter().map(Block::count).max().unwrap_or(1);
-        let row_data = gpu.empty(DType::F32, &[rows, size_of::<[f32; 4]>() / DType::F32.bytes()])?;
+        let matrix = || self.scratch(gpu, &blocks, self.seq_k);
+        let (scores, d_probs) = (matrix()?, matrix()?);
+        let d_logits = upstream.d_bias.map(|_| matrix()).transpose()?;
+        let row_data = self.scratch(gpu, &blocks, ROW_DATA)?;
         let d_slope = upstream.d_alibi_slopes.map(|_| gpu.empty(DType::F32, &[self.batch, self.heads_q, self.seq_q])).transpose()?;
         for block in &blocks {
             let (sizes, strides) = (block.sizes(), block.strides(self.seq_k));

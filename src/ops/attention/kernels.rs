@@ -128,6 +128,8 @@ pub(super) struct RowData {
     pub alibi: bool,
 }
 
+/// Words of `RowData` in shaders/attention/composed_rows.wgsl.
+pub(super) const ROW_DATA: usize = 4;
 /// Invocations of a workgroup of the row data.
 pub(super) const ROW_LANES: usize = 64;
 

@@ -59,7 +59,7 @@ pub(crate) use options::flops;
 pub(crate) use problem::{check_float, check_sizes, list};
 
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::ops::host::normal;
+use crate::ops::host::{normal, wrong_shape};
 use crate::ops::{
     Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
     philox, softmax::Rows,
@@ -136,11 +136,11 @@ impl Operation for Attention {
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let fields = parse_shape(OP, SPEC.shape, shape)?;
-        let [batch, heads, seq, dim] = fields.as_slice() else { return Err(wrong_shape(shape)) };
+        let [batch, heads, seq, dim] = fields.as_slice() else { return Err(wrong_shape(OP, SPEC.shape, shape)) };
         let (&[batch], Some([heads_q, heads_kv]), Some([seq_q, seq_k]), Some([dim, dim_v])) =
             (batch.as_slice(), pair(heads), pair(seq), pair(dim))
         else {
-            return Err(wrong_shape(shape));
+            return Err(wrong_shape(OP, SPEC.shape, shape));
         };
         let (q, k) = ([batch, heads_q, seq_q, dim], [batch, heads_kv, seq_k, dim]);
         let (v, o) = ([batch, heads_kv, seq_k, dim_v], [batch, heads_q, seq_q, dim_v]);
@@ -177,10 +177,6 @@ pub(crate) fn pair(field: &[usize]) -> Option<[usize; 2]> {
         [a, b] => Some([a, b]),
         _ => None,
     }
-}
-
-fn wrong_shape(got: &str) -> crate::Error {
-    crate::Error::Argument { op: OP, key: "shape".into(), expected: SPEC.shape.into(), got: got.into() }
 }
 
 /// Bytes of every tensor of the request, of `outputs` f32 elements, and of the gradients, each moved once. q, k, v and dO

@@ -38,12 +38,12 @@ use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::ops::attention::{
     AttentionOptions, CAUSAL, DROPOUT_P, DTYPE, PATH, SCALE, SEED, SOFTCAP, WINDOW_LEFT, WINDOW_RIGHT, bytes, flops, pair,
 };
-use crate::ops::host::normal;
+use crate::ops::host::{normal, wrong_shape};
 use crate::ops::{
     Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
     philox, softmax::Rows,
 };
-use crate::{Array, DType, Error, Result, evaluate};
+use crate::{Array, DType, Result, evaluate};
 
 const OP: &str = "attention_varlen";
 
@@ -96,7 +96,7 @@ impl Operation for AttentionVarlen {
     }
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
-        let wrong = || wrong_shape(shape);
+        let wrong = || wrong_shape(OP, SPEC.shape, shape);
         // Lengths may be 0 and there may be many, so that they are not sizes as `parse_shape` reads them.
         let (first, rest) = shape.split_once(',').ok_or_else(wrong)?;
         let (second, sizes) = match rest.split(',').count() {
@@ -145,8 +145,4 @@ fn boundaries(lengths: &str) -> Option<Vec<i32>> {
         sums.push(sums.last()?.checked_add(length)?);
     }
     Some(sums)
-}
-
-fn wrong_shape(got: &str) -> Error {
-    Error::Argument { op: OP, key: "shape".into(), expected: SPEC.shape.into(), got: got.into() }
 }

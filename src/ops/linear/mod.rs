@@ -16,12 +16,12 @@ mod gpu;
 
 pub use gpu::{Gradients, backward, forward};
 
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, required};
+use super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_sizes, required, wrong_shape};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
+use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Error, Result};
+use crate::{DType, Result};
 
 const OP: &str = "linear";
 const SHAPE: &str = "…,I,O, for instance 5,6,37,29: x [5,6,37], weight [29,37], bias [29]";
@@ -104,14 +104,9 @@ impl Operation for Linear {
     }
 
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
-        let wrong = || Error::Argument { op: OP, key: "shape".into(), expected: SHAPE.into(), got: format!("'{shape}'") };
-        let fields = parse_shape(OP, SHAPE, shape)?;
-        if fields.len() < 2 || fields.iter().any(|field| field.len() > 1) {
-            return Err(wrong());
-        }
-        let sizes = fields.concat();
-        let [x @ .., outputs] = sizes.as_slice() else { return Err(wrong()) };
-        let [.., inputs] = x else { return Err(wrong()) };
+        let sizes = parse_sizes(OP, SHAPE, shape)?;
+        let [x @ .., outputs] = sizes.as_slice() else { return Err(wrong_shape(OP, SHAPE, shape)) };
+        let [.., inputs] = x else { return Err(wrong_shape(OP, SHAPE, shape)) };
         let problem = Problem::new(x, &[*outputs, *inputs], None)?;
         let mut rng = Rng::new(seed);
         let drawn = [("x", x), ("weight", &[*outputs, *inputs]), ("bias", &[*outputs]), ("d_y", &problem.y_shape)];

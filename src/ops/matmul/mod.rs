@@ -20,10 +20,10 @@ pub(crate) mod gpu;
 
 pub use gpu::{Gradients, backward, forward};
 
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, required};
+use super::broadcast;
+use super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_product, required};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
-use super::{broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
@@ -214,21 +214,13 @@ impl Operation for Matmul {
     }
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
-        let wrong = || Error::Argument { op: OP, key: "shape".into(), expected: SHAPE.into(), got: format!("'{shape}'") };
-        let fields = parse_shape(OP, SHAPE, shape)?;
-        let [batch @ .., m, k, n] = fields.as_slice() else { return Err(wrong()) };
-        let ([m], [k], [n]) = (m.as_slice(), k.as_slice(), n.as_slice()) else { return Err(wrong()) };
-        if batch.iter().any(|field| field.len() > 2) {
-            return Err(wrong());
-        }
+        let (batch, [m, k, n]) = parse_product(OP, SHAPE, shape)?;
         let options = MatmulOptions::of(settings)?;
-        let stored = |operand: usize, swapped: bool, rows: usize, columns: usize| {
-            // A field has one size for both operands, or one for each.
-            let batch = batch.iter().map(|field| field[operand.min(field.len() - 1)]);
-            batch.chain(if swapped { [columns, rows] } else { [rows, columns] }).collect::<Vec<usize>>()
+        let stored = |batch: &[usize], swapped: bool, rows: usize, columns: usize| {
+            [batch, &if swapped { [columns, rows] } else { [rows, columns] }].concat()
         };
-        let a = stored(0, options.trans_a, *m, *k);
-        let b = stored(1, options.trans_b, *k, *n);
+        let a = stored(&batch[0], options.trans_a, m, k);
+        let b = stored(&batch[1], options.trans_b, k, n);
         let problem = Problem::new(&a, &b, None, &options)?;
         let mut rng = Rng::new(seed);
         let drawn = [("a", &a), ("b", &b), ("d_y", &problem.y_shape)];

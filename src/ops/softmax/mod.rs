@@ -23,10 +23,10 @@ mod gpu;
 pub(crate) use gpu::Rows;
 pub use gpu::{Softmaxed, backward, forward};
 
-use super::host::{elements, expect_upstream, misfit, normal, required};
+use super::broadcast;
+use super::host::{elements, expect_upstream, misfit, normal, parse_sizes, required};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
-use super::{broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
@@ -148,11 +148,7 @@ impl Operation for Softmax {
     }
 
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
-        let fields = parse_shape(OP, SHAPE, shape)?;
-        if fields.iter().any(|field| field.len() > 1) {
-            return Err(Error::Argument { op: OP, key: "shape".into(), expected: SHAPE.into(), got: format!("'{shape}'") });
-        }
-        let shape = fields.concat();
+        let shape = parse_sizes(OP, SHAPE, shape)?;
         elements(OP, "x", &shape)?;
         let mut rng = Rng::new(seed);
         Ok(["x", "d_y"].map(|name| (name.to_string(), normal(&mut rng, &shape))).into())

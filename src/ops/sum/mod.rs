@@ -16,11 +16,9 @@ pub(crate) mod gpu;
 pub(crate) use gpu::rows;
 pub use gpu::{backward, forward};
 
-use super::host::{elements, expect_upstream, normal, required};
+use super::host::{elements, expect_upstream, normal, parse_sizes, required};
 use super::philox::Rng;
-use super::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
-};
+use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
 
@@ -140,11 +138,7 @@ impl Operation for Sum {
     }
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
-        let fields = parse_shape(OP, SHAPE, shape)?;
-        if fields.iter().any(|field| field.len() > 1) {
-            return Err(Error::Argument { op: OP, key: "shape".into(), expected: SHAPE.into(), got: format!("'{shape}'") });
-        }
-        let shape = fields.concat();
+        let shape = parse_sizes(OP, SHAPE, shape)?;
         let problem = Problem::new(&shape, &SumOptions::of(settings)?)?;
         let mut rng = Rng::new(seed);
         let drawn = [("x", &shape), ("d_y", &problem.y_shape)];

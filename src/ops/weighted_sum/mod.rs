@@ -20,13 +20,13 @@ pub(crate) mod gpu;
 
 pub use gpu::{Gradients, backward, forward};
 
-use super::host::{elements, expect_upstream, misfit, normal, required};
+use super::broadcast;
+use super::host::{elements, expect_upstream, misfit, normal, parse_product, required};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
-use super::{broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Error, Result};
+use crate::{DType, Result};
 
 const OP: &str = "weighted_sum";
 const SHAPE: &str = "[B or Bweights/Bv,]…Lq,Lk,Dv, for instance 2/1,33,17,65: weights [2,33,17], v [1,17,65]";
@@ -138,17 +138,8 @@ impl Operation for WeightedSum {
     }
 
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
-        let wrong = || Error::Argument { op: OP, key: "shape".into(), expected: SHAPE.into(), got: format!("'{shape}'") };
-        let fields = parse_shape(OP, SHAPE, shape)?;
-        let [batch @ .., queries, keys, columns] = fields.as_slice() else { return Err(wrong()) };
-        let ([queries], [keys], [columns]) = (queries.as_slice(), keys.as_slice(), columns.as_slice()) else { return Err(wrong()) };
-        if batch.iter().any(|field| field.len() > 2) {
-            return Err(wrong());
-        }
-        // A field has one size for both operands, or one for each.
-        let own = |operand: usize| batch.iter().map(move |field| field[operand.min(field.len() - 1)]);
-        let weights: Vec<usize> = own(0).chain([*queries, *keys]).collect();
-        let v: Vec<usize> = own(1).chain([*keys, *columns]).collect();
+        let ([weights, v], [queries, keys, columns]) = parse_product(OP, SHAPE, shape)?;
+        let (weights, v) = ([weights, vec![queries, keys]].concat(), [v, vec![keys, columns]].concat());
         let problem = Problem::new(&weights, &v, None)?;
         let mut rng = Rng::new(seed);
         let drawn = [("weights", &weights), ("v", &v), ("d_o", &problem.o_shape)];
