@@ -324,7 +324,7 @@ impl Shared {
         }
     }
 
-    /// Device memory from the pool; see [`Pool::take`] for `ahead`.
+    /// Device memory from the pool; `ahead` as in the pool.
     pub fn take(&self, bytes: u64, kind: Kind, ahead: bool) -> Result<Arc<Buffer>> {
         let limit = self.caps.max_buffer;
         if bytes > limit {

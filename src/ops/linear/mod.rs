@@ -57,7 +57,7 @@ impl Problem {
     /// Checks the shapes of `x`, `weight` and `bias` against one another.
     ///
     /// # Errors
-    /// [`Error::Shape`] for shapes that do not fit, [`Error::Limit`] for a result of more than 2³¹ elements.
+    /// [`Error::Shape`](crate::Error::Shape) for shapes that do not fit, [`Error::Limit`](crate::Error::Limit) for a result of more than 2³¹ elements.
     pub fn new(x: &[usize], weight: &[usize], bias: Option<&[usize]>) -> Result<Self> {
         let [rows @ .., inputs] = x else { return Err(misfit(OP, "x", x, "[.., I]")) };
         let fits = || format!("[O, I] with I = {inputs} as in x, which is {}", show_shape(x));

@@ -72,7 +72,7 @@ impl Problem {
     /// Checks the shapes of `weights`, `v` and `mask` against one another.
     ///
     /// # Errors
-    /// [`Error::Shape`] for shapes that do not fit, [`Error::Limit`] for a result of more than 2³¹ elements.
+    /// [`Error::Shape`](crate::Error::Shape) for shapes that do not fit, [`Error::Limit`](crate::Error::Limit) for a result of more than 2³¹ elements.
     pub fn new(weights: &[usize], v: &[usize], mask: Option<&[usize]>) -> Result<Self> {
         let [weights_batch @ .., queries, keys] = weights else { return Err(misfit(OP, "weights", weights, "[.., Lq,Lk]")) };
         let fits = || format!("[.., Lk,Dv] with Lk = {keys} as in weights, which are {}", show_shape(weights));
