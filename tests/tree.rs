@@ -86,7 +86,8 @@ fn every_folder_belongs_to_an_operation() {
     for parent in ["tests/ops", "benches/ops"] {
         let unknown = files(parent, "rs").into_iter().filter(|path| {
             let stem = Path::new(path).file_stem().unwrap().to_str().unwrap();
-            !names.contains(stem) && stem != "main"
+            // The cache is a part of attention that holds something from call to call, which no operation does.
+            !names.contains(stem) && stem != "main" && path != "tests/ops/cache.rs"
         });
         strangers.extend(unknown);
     }

@@ -8,6 +8,7 @@
 
 mod attention;
 mod attention_varlen;
+mod cache;
 mod linear;
 mod matmul;
 mod softmax;

@@ -33,6 +33,8 @@
 //!
 //! With `dtype=f16`, q, k, v and dO are rounded to f16; everything else is computed as with f32.
 //!
+//! To decode a sequence a few tokens at a time, [`KvCache`] keeps the keys and values of those before on the device.
+//!
 //! Time: O(batch · heads_q · visible pairs · (dim + dim_v)). When not to use it: for sequences of different lengths that
 //! would be padded, [`attention_varlen`](crate::ops::attention_varlen) does no work for the padding.
 //!
@@ -41,8 +43,10 @@
 //! Team 2024, arXiv:2408.00118; the backward with delta Dao et al. 2022, arXiv:2205.14135.
 
 pub(crate) mod blocks;
+mod cache;
 mod cases;
 pub(crate) mod composed;
+mod copy;
 pub(crate) mod cpu;
 mod gpu;
 mod kernels;
@@ -51,6 +55,7 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+pub use cache::{CacheOptions, CacheShape, KvCache};
 pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 pub use options::{AttentionOptions, Path};
 pub use problem::{Broadcast, Problem, Shapes};

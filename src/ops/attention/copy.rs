@@ -1,0 +1,122 @@
+//! Copies on the device between strided tensors: the host side of shaders/attention/copy.wgsl.
+
+use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::ops::host::{expect_dtype, floats};
+use crate::{DType, Result};
+
+crate::params! {
+    /// As in shaders/attention/copy.wgsl.
+    struct CopyParams {
+        outer: u32, count: u32, x_base: u32, x_stride: u32, y_base: u32, y_stride: u32, padding_0: u32, padding_1: u32,
+    }
+}
+
+static COPY: Kernel = Kernel {
+    name: "attention/copy",
+    source: include_str!("../../../shaders/attention/copy.wgsl"),
+    params: CopyParams::FIELDS,
+    bindings: &[Binding::read("x"), Binding::write("y")],
+};
+
+/// A copy of tensors of one type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct CopyRuns {
+    elem: DType,
+}
+
+/// Invocations of a workgroup.
+const LANES: usize = 256;
+
+impl Variant for CopyRuns {
+    fn kernel(&self) -> &'static Kernel {
+        &COPY
+    }
+
+    fn knobs(&self) -> Knobs {
+        Knobs::new().dtype("elem", self.elem).u32("LANES", LANES as u32)
+    }
+}
+
+/// Every kernel variant.
+pub(super) fn kernels(caps: &Caps) -> impl Iterator<Item = AnyVariant> {
+    floats(caps).iter().map(|&elem| AnyVariant::of(CopyRuns { elem }))
+}
+
+/// Where runs of neighbouring elements lie in a tensor: the first one's start, and the distance from one to the next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Runs<'a> {
+    pub tensor: &'a Tensor,
+    pub start: usize,
+    pub stride: usize,
+}
+
+/// Copies `outer` runs of `count` elements each. Neither may be 0, and every run lies within its tensor. The tensors are f32 or f16, both the
+/// same, and in different buffers, since wgpu lets no dispatch read and write one.
+///
+/// # Errors
+/// [`Error::Dtype`](crate::Error::Dtype) for tensors of different types; those of [`Gpu::dispatch`].
+pub(crate) fn copy(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, [outer, count]: [usize; 2]) -> Result<()> {
+    let elem = to.tensor.dtype();
+    expect_dtype(op, "x", from.tensor, elem)?;
+    let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize / elem.bytes();
+    for part in parts(room, [outer, count], from.stride.max(to.stride)) {
+        let window = |runs: &Runs<'_>| (runs.start + part.run * runs.stride + part.first, (part.runs - 1) * runs.stride + part.count);
+        let ((x_first, x_count), (y_first, y_count)) = (window(&from), window(&to));
+        let (x, y) = (from.tensor.window(x_first, x_count), to.tensor.window(y_first, y_count));
+        let params = CopyParams {
+            outer: part.runs as u32,
+            count: part.count as u32,
+            x_base: x.base(),
+            x_stride: from.stride as u32,
+            y_base: y.base(),
+            y_stride: to.stride as u32,
+            padding_0: 0,
+            padding_1: 0,
+        };
+        let elements = part.runs * part.count;
+        let work = Work { flops: 0.0, bytes: 2.0 * (elements * elem.bytes()) as f64 };
+        gpu.dispatch(CopyRuns { elem }, &params, &[Bind::Read(x), Bind::Write(y)], spread(elements.div_ceil(LANES), gpu.caps()), work)?;
+    }
+    Ok(())
+}
+
+/// What one dispatch copies: `count` elements from `first` on of each of the `runs` from `run` on.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    run: usize,
+    runs: usize,
+    first: usize,
+    count: usize,
+}
+
+/// Cuts the runs so that no part reaches over more than `room` elements of a tensor: several whole runs, or a piece of one.
+fn parts(room: usize, [outer, count]: [usize; 2], stride: usize) -> impl Iterator<Item = Part> {
+    let together = if count > room { 1 } else { (room - count) / stride.max(1) + 1 };
+    let piece = count.min(room);
+    (0..outer).step_by(together).flat_map(move |run| {
+        let runs = together.min(outer - run);
+        (0..count).step_by(piece).map(move |first| Part { run, runs, first, count: piece.min(count - first) })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every element is copied once, and no part reaches too far.
+    #[test]
+    fn parts_cover_everything_once() {
+        for (room, outer, count, stride) in
+            [(100, 1, 1, 0), (100, 7, 13, 13), (100, 7, 13, 40), (100, 3, 100, 100), (100, 3, 250, 300), (5, 4, 5, 9)]
+        {
+            let mut copied = vec![0; outer * count];
+            for part in parts(room, [outer, count], stride) {
+                assert!((part.runs - 1) * stride + part.count <= room, "{part:?}");
+                for run in part.run..part.run + part.runs {
+                    (part.first..part.first + part.count).for_each(|i| copied[run * count + i] += 1);
+                }
+            }
+            assert!(copied.iter().all(|&times| times == 1), "room {room}, {outer} runs of {count} every {stride}: {copied:?}");
+        }
+    }
+}
