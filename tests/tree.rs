@@ -28,12 +28,12 @@ fn folders(folder: &str) -> Vec<String> {
     names.map(|path| path.file_name().unwrap().to_str().unwrap().to_string()).collect()
 }
 
-/// All files below a folder with this ending, as paths from the root.
+/// All files below a folder with this ending, as paths from the root; not what Cargo has built for a crate of its own.
 fn files(folder: &str, ending: &str) -> Vec<String> {
     let mut found = vec![];
     let mut open = list(folder);
     while let Some(path) = open.pop() {
-        if path.is_dir() {
+        if path.is_dir() && !path.ends_with("target") {
             open.extend(list(path.strip_prefix(root()).unwrap().to_str().unwrap()));
         } else if path.extension().is_some_and(|e| e == ending) {
             found.push(path.strip_prefix(root()).unwrap().to_str().unwrap().replace('\\', "/"));
