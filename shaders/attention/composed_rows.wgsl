@@ -1,4 +1,4 @@
-// Attention by the composed path, backward: what the other kernels need of each row, packed into one binding.
+// Attention, backward: what the other kernels need of each row, packed into one binding.
 //
 //     delta[i] = sum_d d_o[i,d] o[i,d]     which is sum_j P[i,j] d_P[i,j], dropout included
 //
@@ -32,7 +32,7 @@ struct Params {
     lse_base: u32,
     lse_head: u32,
     lse_row: u32,
-    padding: u32,
+    row_data_base: u32,
 }
 
 struct RowData {
@@ -81,5 +81,5 @@ fn main(
 #if ALIBI
     slope = alibi_slopes[h];
 #end
-    row_data[r] = RowData(lse[params.lse_base + bh * params.lse_head + i * params.lse_row], delta, slope, length);
+    row_data[params.row_data_base + r] = RowData(lse[params.lse_base + bh * params.lse_head + i * params.lse_row], delta, slope, length);
 }

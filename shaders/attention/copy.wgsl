@@ -1,6 +1,6 @@
 // Copies runs of neighbouring elements from one strided tensor to another: tokens into a key/value cache, and the cache when it moves.
 //
-//     y[y_base + o y_stride + i] = x[x_base + o x_stride + i]     for o < outer and i < count
+//     y[y_base + o y_stride + i] = x[x_base + o x_stride + i], or 0 from i = x_count on     for o < outer and i < count
 //
 // Shapes    x, y: [outer, count] by strides, of one type, in different buffers
 // Grid      one invocation per element, workgroups spread over x and y
@@ -20,8 +20,9 @@ struct Params {
     x_stride: u32,
     y_base: u32,
     y_stride: u32,
-    padding_0: u32,
-    padding_1: u32,
+    // Elements that a run of x has.
+    x_count: u32,
+    padding: u32,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -40,5 +41,9 @@ fn main(
     }
     let o = at / params.count;
     let i = at % params.count;
-    y[params.y_base + o * params.y_stride + i] = x[params.x_base + o * params.x_stride + i];
+    var value = elem(0.0);
+    if i < params.x_count {
+        value = x[params.x_base + o * params.x_stride + i];
+    }
+    y[params.y_base + o * params.y_stride + i] = value;
 }

@@ -1,8 +1,8 @@
 // Numbers that compilers must not reason about. Shader compilers may assume that no NaN and no infinity occurs, so tests for them
 // and for the sign of zero look at the bits.
 
-// Below every logit, finite: a starting value for maxima.
-const LOWEST: f32 = -3.4e38;
+// The lowest finite number, a starting value for maxima. Masks in use elsewhere add just this, and such a logit is visible.
+const LOWEST: f32 = -0x1.fffffep+127;
 const MINUS_INFINITY: u32 = 0xff800000u;
 const MINUS_ZERO: u32 = 0x80000000u;
 

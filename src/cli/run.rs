@@ -181,6 +181,8 @@ fn on_gpu(gpu: &Gpu, op: &dyn Operation, request: &Request) -> Result<Measured> 
         Ok(tensors)
     })?;
     let wall_seconds = start.elapsed().as_secs_f64();
+    // Before the results are read, which takes memory that the operation does not.
+    let peak_bytes = gpu.memory().peak;
     let arrays = tensors.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect::<Result<_>>()?;
     let info = gpu.info();
     Ok(Measured {
@@ -190,7 +192,7 @@ fn on_gpu(gpu: &Gpu, op: &dyn Operation, request: &Request) -> Result<Measured> 
         variants: spans.iter().map(label).collect::<BTreeSet<_>>().into_iter().collect(),
         gpu_seconds: spans.iter().map(|span| span.seconds).sum(),
         wall_seconds,
-        peak_bytes: gpu.memory().peak,
+        peak_bytes,
     })
 }
 

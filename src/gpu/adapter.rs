@@ -18,6 +18,8 @@ pub struct Caps {
     pub subgroup_max: u32,
     /// Timestamps at the ends of a pass.
     pub timestamps: bool,
+    /// Storage buffers that a kernel may bind.
+    pub storage_buffers: u32,
     /// Bytes that one storage binding may span.
     pub max_binding: u64,
     /// Bytes of the largest buffer.
@@ -56,6 +58,7 @@ impl Caps {
             subgroup_min: info.subgroup_min_size,
             subgroup_max: info.subgroup_max_size,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
             // A binding's size is a whole number of 32-bit words, and element indices inside it are u32.
             max_binding: limits.max_storage_buffer_binding_size.min(1 << 31) & !3,
             max_buffer: limits.max_buffer_size,
@@ -75,6 +78,11 @@ impl Caps {
     pub fn everything() -> Self {
         let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Noop);
         Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), vec![])
+    }
+
+    /// The width of subgroups, where all have the same.
+    pub fn subgroup_width(&self) -> Option<u32> {
+        (self.subgroups && self.subgroup_min == self.subgroup_max).then_some(self.subgroup_min)
     }
 
     /// A share of a second's work on a slow device of this kind; the longest watchdogs allow 2 s, and drivers that

@@ -15,6 +15,9 @@ use crate::{Error, Result};
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
+    ("block", include_str!("../../shaders/lib/block.wgsl")),
+    ("fused", include_str!("../../shaders/lib/fused.wgsl")),
+    ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),
     ("pairs", include_str!("../../shaders/lib/pairs.wgsl")),
@@ -22,6 +25,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("random", include_str!("../../shaders/lib/random.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("rows", include_str!("../../shaders/lib/rows.wgsl")),
+    ("tile", include_str!("../../shaders/lib/tile.wgsl")),
 ];
 
 /// The WGSL text of one variant of a kernel, as the device gets it.

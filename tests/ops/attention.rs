@@ -1,4 +1,5 @@
-use crate::{assert_close, bits, floats, normal, run};
+use crate::{Device, assert_close, bits, floats, gpu, normal, run, try_run};
+use wattn::ops::attention::{AttentionOptions, Inputs, backward, forward};
 use wattn::{Array, Data};
 
 crate::cases!("attention");
@@ -96,4 +97,54 @@ fn the_backward_draws_the_same_mask() {
     let dot = |a: &Array, b: &Array| floats(a).iter().zip(floats(b)).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
     let (forward, backward) = (dot(&d_o, &out["o"]), dot(&out["d_v"], &v));
     assert!((forward - backward).abs() < 1e-4 * forward.abs().max(1.0), "{forward} and {backward}");
+}
+
+/// The fused and the composed path draw one mask and agree, and `auto` is the fused path.
+#[test]
+fn the_paths_agree() {
+    let (q, k, v) = (normal(1, &[2, 4, 37, 12]), normal(2, &[2, 2, 75, 12]), normal(3, &[2, 2, 75, 20]));
+    let d_o = normal(4, &[2, 4, 37, 20]);
+    let on = |path: &str| {
+        let settings = [("dropout_p", "0.4"), ("seed", "9"), ("causal", "true"), ("offset", "30"), ("path", path)];
+        run("attention", &[("q", &q), ("k", &k), ("v", &v), ("d_o", &d_o)], &settings)
+    };
+    let (auto, fused, composed) = (on("auto"), on("fused"), on("composed"));
+    for name in ["o", "d_q", "d_k", "d_v"] {
+        assert_eq!(bits(floats(&auto[name])), bits(floats(&fused[name])), "{name}");
+        assert_close(floats(&fused[name]), floats(&composed[name]), 2e-5);
+    }
+}
+
+/// What the fused path takes beyond its tensors grows with the length, not with its square.
+#[test]
+fn memory_is_linear_in_the_length() {
+    let gpu = Device::Default.open();
+    let of = |seq: usize| {
+        let draw = |seed| gpu.tensor(floats(&normal(seed, &[1, 4, seq, 64])), &[1, 4, seq, 64]).unwrap();
+        let [q, k, v, d_o] = [1, 2, 3, 4].map(draw);
+        let options = AttentionOptions { causal: true, ..Default::default() };
+        let inputs = Inputs::new(&q, &k, &v);
+        gpu.reset_peak();
+        let attended = forward(&gpu, &inputs, &options).unwrap();
+        let gradients = backward(&gpu, &inputs, &attended, &d_o, &options).unwrap();
+        gpu.finish().unwrap();
+        let tensors = [&q, &k, &v, &d_o, &attended.o, &attended.lse, &gradients.d_q, &gradients.d_k, &gradients.d_v];
+        (gpu.memory().peak as f64, tensors.iter().map(|tensor| tensor.bytes() as f64).sum::<f64>())
+    };
+    for seq in [512, 1024] {
+        let (peak, tensors) = of(seq);
+        assert!(peak <= 1.1 * tensors, "at {seq}: {peak} bytes at the peak, {tensors} in tensors");
+    }
+}
+
+/// A path that does not serve a call is an error that says what would.
+#[test]
+fn the_fused_path_says_what_it_does_not_serve() {
+    let fails = |q: &Array, settings: &[(&str, &str)], words: &str| {
+        let settings = [settings, &[("path", "fused")]].concat();
+        let got = try_run(gpu(), "attention", &[("q", q), ("k", q), ("v", q)], &settings).unwrap_err().to_string();
+        assert!(got.contains(words) && got.contains("expected auto or composed"), "{got}");
+    };
+    fails(&normal(1, &[1, 1, 2, 257]), &[], "a head dimension of 257, only up to 256");
+    fails(&normal(1, &[1, 1, 2, 4]), &[("weights", "true")], "weights");
 }

@@ -37,6 +37,7 @@ fn baseline() -> Caps {
         f16: false,
         subgroups: false,
         timestamps: false,
+        storage_buffers: limits.max_storage_buffers_per_shader_stage,
         max_binding: limits.max_storage_buffer_binding_size,
         max_buffer: limits.max_buffer_size,
         max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
@@ -48,9 +49,14 @@ fn baseline() -> Caps {
     }
 }
 
-/// The variants of all operations on a device with everything and on one with nothing, each once.
+/// A driver on the CPU whose subgroups all have this width.
+fn software(width: u32) -> Caps {
+    Caps { software: true, subgroup_min: width, subgroup_max: width, ..Caps::everything() }
+}
+
+/// The variants of all operations on a device with everything, on one with nothing and on software, each once.
 fn variants() -> Vec<AnyVariant> {
-    let caps = [Caps::everything(), baseline()];
+    let caps = [Caps::everything(), baseline(), software(8), software(16)];
     let all = caps.iter().flat_map(|caps| REGISTRY.iter().flat_map(|op| op.kernels(caps)));
     let unique: BTreeMap<String, AnyVariant> = all.map(|variant| (label(&variant), variant)).collect();
     unique.into_values().collect()

@@ -22,6 +22,37 @@ pub(super) static CASES: &[Case] = &[
     Case::new("primes", "1,2,97/113,5", &[]),
     Case::new("many_tiles", "1,2,129/193,64", &[]),
     Case::new("many_tiles_causal", "1,4/2,150/193,64", &[("causal", "true"), ("offset", "43")]),
+    Case::new("many_tiles_window", "1,2,161/225,24", &[("window_left", "40"), ("window_right", "9"), ("offset", "50")]),
+    Case::new("many_tiles_mask", "2,2,161/193,16", &[]).edit(|t, rng| {
+        mask(t, &[2, 1, 161, 193], 0.5, rng);
+        // Tiles that are hidden, tiles that are visible, and both beside partial ones.
+        let bits = bytes(t, "mask");
+        bits.iter_mut().enumerate().for_each(|(n, bit)| match (n / 193 % 161 / 64, n % 193 / 64) {
+            (0, 0) | (1, 1) => *bit = 0,
+            (0, 1) | (2, 0) => *bit = 1,
+            _ => {}
+        });
+    }),
+    Case::new("many_tiles_everything", "2,4/2,131/201,36/28", EVERYTHING).edit(|t, rng| {
+        mask(t, &[1, 4, 131, 201], 0.7, rng);
+        bias(t, &[2, 1, 131, 201], rng);
+        kv_lengths(t, &[201, 140]);
+        alibi(t);
+        plant(t, &["k", "v"], |b, j| b == 1 && j >= 140);
+    }),
+    Case::new("many_tiles_f16", "1,4/2,129/193,64", &[("dtype", "f16"), ("causal", "true"), ("offset", "64")]),
+    // Few queries against many keys.
+    Case::new("decode", "2,4/2,1/1027,16", &[("causal", "true"), ("offset", "1026")]).quick(),
+    Case::new("decode_wide", "1,2,1/600,100", &[]),
+    Case::new("decode_several", "1,4/2,16/1300,24", &[("causal", "true"), ("offset", "1284"), ("window_left", "700")]),
+    Case::new("decode_masked", "2,2,3/800,16", &[("softcap", "4"), ("dropout_p", "0.2"), ("seed", "3")]).edit(|t, rng| {
+        mask(t, &[2, 1, 3, 800], 0.3, rng);
+        hide_rows(t, 800, &[1, 5]);
+        bias(t, &[2, 1, 800], rng);
+        kv_lengths(t, &[800, 300]);
+        plant(t, &["k", "v"], |b, j| b == 1 && j >= 300);
+    }),
+    Case::new("decode_f16", "1,4/1,5/700,40", &[("dtype", "f16")]),
     // Head dimensions.
     Case::new("dim_1", "1,2,9/19,1", &[]),
     Case::new("dim_5", "1,2,9/19,5", &[]),
@@ -31,7 +62,9 @@ pub(super) static CASES: &[Case] = &[
     Case::new("dim_80", "1,2,17/33,80", &[]),
     Case::new("dim_111", "1,2,17/33,111", &[]),
     Case::new("dim_128", "1,2,33/65,128", &[]),
+    Case::new("dim_200", "1,4/2,33/65,200/136", &[("causal", "true"), ("offset", "32")]),
     Case::new("dim_256", "1,1,9/19,256", &[]),
+    Case::new("dim_260", "1,1,9/19,260/3", &[]),
     Case::new("values_wider", "1,2,19/23,8/37", &[]),
     Case::new("values_of_one", "1,2,19/23,16/1", &[]),
     // Heads.
@@ -86,6 +119,14 @@ pub(super) static CASES: &[Case] = &[
     Case::new("bias_batch_queries", "3,2,9/65,8", &[]).edit(|t, rng| bias(t, &[3, 1, 9, 1], rng)),
     Case::new("bias_heads", "3,4/2,9/17,8", &[]).edit(|t, rng| bias(t, &[1, 4, 1, 1], rng)),
     Case::new("bias_batch_heads", "3,4,9/17,8", &[]).edit(|t, rng| bias(t, &[3, 4, 1, 1], rng)),
+    Case::new("bias_keys_lengths", "2,2,40/65,8", &[]).edit(|t, rng| {
+        bias(t, &[65], rng);
+        kv_lengths(t, &[33, 64]);
+    }),
+    Case::new("bias_matrix_lengths", "2,4/2,40/65,8", &[("causal", "true"), ("offset", "25")]).edit(|t, rng| {
+        bias(t, &[40, 65], rng);
+        kv_lengths(t, &[33, 64]);
+    }),
     Case::new("bias_head_matrices", "3,4/2,15/23,16", &[]).quick().edit(|t, rng| bias(t, &[1, 4, 15, 23], rng)),
     Case::new("bias_full", "2,2,65/70,16", &[("causal", "true")]).edit(|t, rng| bias(t, &[2, 2, 65, 70], rng)),
     Case::new("bias_negative_infinity", "2,2,18/26,16", &[]).edit(|t, rng| {
@@ -100,6 +141,11 @@ pub(super) static CASES: &[Case] = &[
     Case::new("bias_sentinel", "2,2,18/26,16", &[]).edit(|t, rng| {
         bias(t, &[18, 26], rng);
         fill(t, "bias", -10_000.0, |n| n % 3 == 0);
+    }),
+    // The lowest number as a mask, as PyTorch users have it: a row of nothing else is the mean of its values.
+    Case::new("bias_lowest", "1,2,18/70,16", &[]).edit(|t, rng| {
+        bias(t, &[18, 70], rng);
+        fill(t, "bias", f32::MIN, |n| n % 3 == 0 || n / 70 == 4);
     }),
     // ALiBi, with a gradient for the slopes.
     Case::new("alibi", "2,4/2,22/65,16", &[("offset", "20")]).edit(|t, _| alibi(t)),

@@ -249,7 +249,7 @@ impl Composed<'_> {
             lse_base,
             lse_head: upstream.lse.strides[2] as u32,
             lse_row: upstream.lse.row as u32,
-            padding: 0,
+            row_data_base: 0,
         };
         let variant = RowData { d_o: upstream.d_o.tensor.dtype(), lengths: self.kv_lengths.is_some(), alibi: self.alibi_slopes.is_some() };
         let binds = [

@@ -7,7 +7,7 @@ use crate::{DType, Result};
 crate::params! {
     /// As in shaders/attention/copy.wgsl.
     struct CopyParams {
-        outer: u32, count: u32, x_base: u32, x_stride: u32, y_base: u32, y_stride: u32, padding_0: u32, padding_1: u32,
+        outer: u32, count: u32, x_base: u32, x_stride: u32, y_base: u32, y_stride: u32, x_count: u32, padding: u32,
     }
 }
 
@@ -56,13 +56,26 @@ pub(crate) struct Runs<'a> {
 /// # Errors
 /// [`Error::Dtype`](crate::Error::Dtype) for tensors of different types; those of [`Gpu::dispatch`].
 pub(crate) fn copy(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, [outer, count]: [usize; 2]) -> Result<()> {
+    pad(gpu, op, from, to, outer, [count, count])
+}
+
+/// The same with runs that are longer in the destination: `[from, to]` elements, and zeros in what is left over. `from` may also be the longer
+/// one; then its runs are cut.
+///
+/// # Errors
+/// As [`copy`].
+pub(crate) fn pad(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, outer: usize, [x_count, count]: [usize; 2]) -> Result<()> {
     let elem = to.tensor.dtype();
     expect_dtype(op, "x", from.tensor, elem)?;
     let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize / elem.bytes();
     for part in parts(room, [outer, count], from.stride.max(to.stride)) {
-        let window = |runs: &Runs<'_>| (runs.start + part.run * runs.stride + part.first, (part.runs - 1) * runs.stride + part.count);
-        let ((x_first, x_count), (y_first, y_count)) = (window(&from), window(&to));
-        let (x, y) = (from.tensor.window(x_first, x_count), to.tensor.window(y_first, y_count));
+        let given = x_count.saturating_sub(part.first).min(part.count);
+        let window =
+            |runs: &Runs<'_>, count: usize| (runs.start + part.run * runs.stride + part.first, (part.runs - 1) * runs.stride + count);
+        // A part without any of x binds one element that is not read.
+        let ((x_first, x_len), (y_first, y_len)) = (window(&from, given.max(1)), window(&to, part.count));
+        let x_first = x_first.min(from.tensor.len() - x_len.min(from.tensor.len()));
+        let (x, y) = (from.tensor.window(x_first, x_len), to.tensor.window(y_first, y_len));
         let params = CopyParams {
             outer: part.runs as u32,
             count: part.count as u32,
@@ -70,8 +83,8 @@ pub(crate) fn copy(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, [outer, co
             x_stride: from.stride as u32,
             y_base: y.base(),
             y_stride: to.stride as u32,
-            padding_0: 0,
-            padding_1: 0,
+            x_count: given as u32,
+            padding: 0,
         };
         let elements = part.runs * part.count;
         let work = Work { flops: 0.0, bytes: 2.0 * (elements * elem.bytes()) as f64 };

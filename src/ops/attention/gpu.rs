@@ -2,7 +2,8 @@
 
 use super::blocks::{Composed, Elements, Plane, Strided};
 use super::composed::Upstream;
-use super::{AttentionOptions, Broadcast, OP, Problem, Shapes, kernels};
+use super::fused::Fused;
+use super::{AttentionOptions, Broadcast, OP, Problem, Shapes, fused, kernels};
 use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, plain_tensor};
 use crate::ops::{Prepared, Request};
@@ -67,6 +68,48 @@ impl<'a> Inputs<'a> {
             d_o,
         };
         Problem::new(&shapes, options)
+    }
+
+    /// The call as the fused path takes it; `None` where the composed path serves it.
+    fn fused<'b>(&'b self, gpu: &Gpu, p: &'b Problem, d_o: Option<&Tensor>) -> Result<Option<Fused<'b>>> {
+        if self.dropout_keep.is_some() {
+            return Ok(None);
+        }
+        let Some(tile) = fused::choose(gpu, OP, &p.options, [self.q, self.k, self.v], d_o)? else { return Ok(None) };
+        let plane = |tensor: Option<&'b Tensor>, broadcast: &Option<Broadcast>| {
+            tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
+        };
+        let sequence = |b| fused::Sequence {
+            q_first: b * p.heads_q * p.seq_q,
+            q_count: p.seq_q,
+            k_first: b * p.heads_kv * p.seq_k,
+            k_count: p.keys_of(b),
+            k_rows: p.seq_k,
+            offset: i64::from(p.options.offset),
+            random: (b * p.heads_q) as u64 * p.seq_q as u64 * p.seq_k as u64,
+        };
+        let call = Fused {
+            op: OP,
+            tile,
+            heads_q: p.heads_q,
+            heads_kv: p.heads_kv,
+            scale: p.scale,
+            options: &p.options,
+            sequences: (0..p.batch).map(sequence).collect(),
+            q_head: p.seq_q,
+            q_row: 1,
+            k_head: p.seq_k,
+            k_row: 1,
+            q: fused::Rows { tensor: self.q, dim: p.dim },
+            k: fused::Rows { tensor: self.k, dim: p.dim },
+            v: fused::Rows { tensor: self.v, dim: p.dim_v },
+            mask: plane(self.mask, &p.mask),
+            bias: plane(self.bias, &p.bias),
+            alibi_slopes: self.alibi_slopes,
+            random_head: p.seq_q as u64 * p.seq_k as u64,
+            random_row: p.seq_k as u32,
+        };
+        Ok(Some(call))
     }
 
     /// The call as the composed path takes it.
@@ -143,7 +186,9 @@ pub struct Gradients {
     pub d_alibi_slopes: Option<Tensor>,
 }
 
-/// o and lse. O(batch · heads_q · seq_q · seq_k · (dim + dim_v)); the composed path needs up to 64 MiB of scratch memory.
+/// o and lse. O(batch · heads_q · visible pairs · (dim + dim_v)) by tiles. Memory beyond the results: a few bytes for each sequence and an eighth of the
+/// mask's; for up to 16 queries as many results as the keys are split into parts; copies of what is not whole quads, rows of a multiple of 4
+/// elements. The composed path takes up to 64 MiB.
 ///
 /// ```
 /// use wattn::ops::attention::{self, AttentionOptions, Inputs};
@@ -160,16 +205,21 @@ pub struct Gradients {
 /// As [`Problem::new`]; [`Error::Dtype`](crate::Error::Dtype) for tensors of other types; those of [`Gpu::dispatch`].
 pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &AttentionOptions) -> Result<Attended> {
     let p = inputs.problem(None, options)?;
-    let kv_lengths = lengths(gpu, inputs)?;
     let o = gpu.empty(DType::F32, &[p.batch, p.heads_q, p.seq_q, p.dim_v])?;
     let lse = gpu.empty(DType::F32, &[p.batch, p.heads_q, p.seq_q])?;
     let weights = options.weights.then(|| gpu.empty(DType::F32, &[p.batch, p.heads_q, p.seq_q, p.seq_k])).transpose()?;
+    if let Some(call) = inputs.fused(gpu, &p, None)?
+        && fused::served(options, call.forward(gpu, &o, &lse))?
+    {
+        return Ok(Attended { o, lse, weights });
+    }
+    let kv_lengths = lengths(gpu, inputs)?;
     inputs.composed(&p, kv_lengths.as_ref()).forward(gpu, p.queries(&o, p.dim_v), p.queries(&lse, 1), weights.as_ref())?;
     Ok(Attended { o, lse, weights })
 }
 
 /// The gradients of every differentiable input, from what [`forward`] returned and d_o `[batch, heads_q, seq_q, dim_v]`. With the options of the
-/// forward, the seed included: dropout is drawn again.
+/// forward, the seed included: dropout is drawn again. Memory beyond the gradients: 16 bytes for each query and head.
 ///
 /// # Errors
 /// As [`forward`].
@@ -179,11 +229,28 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, o
     expect_float(OP, "d_o", d_o)?;
     expect_shape(OP, "o", o.shape(), d_o.shape())?;
     expect_shape(OP, "lse", lse.shape(), &d_o.shape()[..3])?;
-    let kv_lengths = lengths(gpu, inputs)?;
     let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
     let (d_q, d_k, d_v) = (like(inputs.q)?, like(inputs.k)?, like(inputs.v)?);
     let d_bias = inputs.bias.map(like).transpose()?;
     let d_alibi_slopes = inputs.alibi_slopes.map(like).transpose()?;
+    let rows = |tensor| fused::Rows { tensor, dim: p.dim_v };
+    let results = fused::Upstream {
+        o: rows(o),
+        lse,
+        d_o: rows(d_o),
+        d_o_quads: rows(d_o),
+        d_q: &d_q,
+        d_k: &d_k,
+        d_v: &d_v,
+        d_bias: d_bias.as_ref(),
+        d_alibi_slopes: d_alibi_slopes.as_ref(),
+    };
+    if let Some(call) = inputs.fused(gpu, &p, Some(d_o))?
+        && fused::served(options, call.backward(gpu, &results))?
+    {
+        return Ok(Gradients { d_q, d_k, d_v, d_bias, d_alibi_slopes });
+    }
+    let kv_lengths = lengths(gpu, inputs)?;
     let upstream = Upstream {
         o: p.queries(o, p.dim_v),
         lse: p.queries(lse, 1),

@@ -21,7 +21,7 @@ crate::params! {
     /// As in shaders/attention/composed_rows.wgsl.
     pub(super) struct RowsParams {
         rows: u32, per_head: u32, i0: u32, bh0: u32, heads: u32, cols: u32, dim: u32, o_base: u32, o_batch: u32, o_head: u32, o_row: u32,
-        d_o_base: u32, lse_base: u32, lse_head: u32, lse_row: u32, padding: u32,
+        d_o_base: u32, lse_base: u32, lse_head: u32, lse_row: u32, row_data_base: u32,
     }
 }
 
@@ -187,6 +187,7 @@ impl Variant for Fill {
 pub(super) fn all(caps: &Caps) -> Vec<AnyVariant> {
     const BOTH: [bool; 2] = [false, true];
     let mut variants = vec![AnyVariant::of(Fill)];
+    variants.extend(super::fused::kernels::all(caps));
     variants.extend(super::copy::kernels(caps));
     for (lengths, alibi) in BOTH.into_iter().flat_map(|l| BOTH.map(|a| (l, a))) {
         variants.extend(floats(caps).iter().map(|&d_o| AnyVariant::of(RowData { d_o, lengths, alibi })));

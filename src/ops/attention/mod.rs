@@ -48,6 +48,7 @@ mod cases;
 pub(crate) mod composed;
 mod copy;
 pub(crate) mod cpu;
+pub(crate) mod fused;
 mod gpu;
 mod kernels;
 mod options;
@@ -132,7 +133,7 @@ impl Operation for Attention {
     }
 
     fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
-        Rows::tunings(caps)
+        tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -173,6 +174,15 @@ impl Operation for Attention {
         let flops = flops(problem.pairs(), problem.dim, problem.dim_v, backward);
         Ok(Cost { flops, bytes: bytes(&SPEC, request, problem.dtype, outputs) })
     }
+}
+
+/// The fused path where it serves a case, and the composed path with every way of reducing a row.
+pub(crate) fn tunings(caps: &Caps) -> Vec<Tuning> {
+    let composed = Rows::tunings(caps).into_iter().skip(1).map(|rows| {
+        let pin = rows.pin.clone();
+        Tuning { label: format!("composed {}", rows.label), pin: std::sync::Arc::new(move |gpu| pin(gpu).pin(Path::Composed)) }
+    });
+    fused::Tile::tunings(caps).into_iter().chain(composed).collect()
 }
 
 /// `[n]` as `[n, n]`, `[a, b]` as it is.

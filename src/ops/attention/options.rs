@@ -4,16 +4,18 @@ use std::fmt::{self, Display};
 use std::ops::Range;
 use std::str::FromStr;
 
+use super::fused::MAX_DIM;
 use crate::ops::Settings;
 use crate::{Error, Result};
 
 /// Which kernels compute attention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// The best path that serves the request.
+    /// The fused path where it serves the request, else the composed one.
     #[default]
     Auto,
-    /// One kernel that never stores the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities.
+    /// Kernels that never store the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities: for head dimensions up to 256, without `weights` and
+    /// without a given dropout mask.
     Fused,
     /// A product, a softmax and a product, with the matrix of probabilities in device memory.
     Composed,
@@ -96,8 +98,7 @@ impl AttentionOptions {
     /// Checks the values.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a scale or softcap that is not finite, a negative softcap, a dropout_p outside 0 <= p < 1,
-    /// and for `path: Fused`, which no kernel serves.
+    /// [`Error::Argument`] for a scale or softcap that is not finite, a negative softcap, and a dropout_p outside 0 <= p < 1.
     pub fn check(&self, op: &'static str) -> Result<()> {
         let fault = |key: &str, expected: &str, got: String| Err(Error::Argument { op, key: key.into(), expected: expected.into(), got });
         if let Some(scale) = self.scale.filter(|scale| !scale.is_finite()) {
@@ -109,10 +110,24 @@ impl AttentionOptions {
         if !(0.0..1.0).contains(&self.dropout_p) {
             return fault("dropout_p", "a number p with 0 <= p < 1", self.dropout_p.to_string());
         }
-        if self.path == Path::Fused {
-            return fault("path", "auto or composed", self.path.to_string());
-        }
         Ok(())
+    }
+
+    /// Checks that the path serves a call with heads of these dimensions, those of keys and of values.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] for `path: Fused` with head dimensions over 256, with `weights` or with a given dropout mask.
+    pub(crate) fn check_path(&self, op: &'static str, dims: [usize; 2], dropout_keep: bool) -> Result<()> {
+        let widest = dims[0].max(dims[1]);
+        let reason = match self.path {
+            Path::Auto | Path::Composed => return Ok(()),
+            Path::Fused if self.weights => "weights, which are never stored".to_string(),
+            Path::Fused if dropout_keep => "dropout_keep, only drawn dropout".to_string(),
+            Path::Fused if widest > MAX_DIM => format!("a head dimension of {widest}, only up to {MAX_DIM}"),
+            Path::Fused => return Ok(()),
+        };
+        let (expected, got) = ("auto or composed".to_string(), format!("fused, which does not serve {reason}"));
+        Err(Error::Argument { op, key: "path".into(), expected, got })
     }
 
     /// The factor of q·k for a head dimension: `scale`, or 1/√dim rounded to f32.

@@ -117,6 +117,7 @@ impl Problem {
         exactly("alibi_slopes", shapes.alibi_slopes, &[heads_q])?;
         exactly("dropout_keep", shapes.dropout_keep, &pairs)?;
         exactly("d_o", shapes.d_o, &o)?;
+        options.check_path(OP, [dim, dim_v], shapes.dropout_keep.is_some())?;
         if shapes.dropout_keep.is_some() && options.dropout_p == 0.0 {
             let expected = "a number p with 0 < p < 1 beside 'dropout_keep'".to_string();
             return Err(Error::Argument { op: OP, key: "dropout_p".into(), expected, got: "0".into() });
@@ -278,7 +279,11 @@ mod tests {
         options("dropout_p = NaN", AttentionOptions { dropout_p: f32::NAN, ..plain });
         options("softcap = -1", AttentionOptions { softcap: -1.0, ..plain });
         options("scale = inf", AttentionOptions { scale: Some(f32::INFINITY), ..plain });
-        options("path = fused; expected auto or composed", AttentionOptions { path: super::super::Path::Fused, ..plain });
+        let fused = AttentionOptions { path: super::super::Path::Fused, dropout_p: 0.5, ..plain };
+        options("path = fused, which does not serve dropout_keep, only drawn dropout; expected auto or composed", fused);
+        options("path = fused, which does not serve weights", AttentionOptions { weights: true, ..fused });
+        let wide = Shapes::new(&[2, 4, 3, 257], &[2, 2, 5, 257], &[2, 2, 5, 6]);
+        assert!(error(wide, fused).contains("path = fused, which does not serve a head dimension of 257, only up to 256"));
     }
 
     #[test]

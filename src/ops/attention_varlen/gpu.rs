@@ -1,9 +1,10 @@
-//! Packed attention on a device: one sequence after the other through attention's composed path, in place.
+//! Packed attention on a device: all sequences at once through attention's fused path, or one after the other through the composed one.
 
 use super::{OP, Problem, Sequence, Shapes};
 use crate::gpu::{Gpu, Tensor};
 use crate::ops::attention::blocks::{Composed, Elements, Strided};
 use crate::ops::attention::composed::{Upstream, fill};
+use crate::ops::attention::fused::{self, Fused};
 use crate::ops::attention::{AttentionOptions, list};
 use crate::ops::host::{expect_float, expect_shape, float_tensor, required};
 use crate::ops::{Prepared, Request};
@@ -75,6 +76,42 @@ impl Problem {
         Strided::keys(tensor, sequence.keys.start * row, [0, dim, row])
     }
 
+    /// The call as the fused path takes it; `None` where the composed path serves it.
+    fn fused<'b>(&'b self, gpu: &Gpu, inputs: &Inputs<'b>, d_o: Option<&Tensor>) -> Result<Option<Fused<'b>>> {
+        let Some(tile) = fused::choose(gpu, OP, &self.options, [inputs.q, inputs.k, inputs.v], d_o)? else { return Ok(None) };
+        let sequence = |s: &Sequence| fused::Sequence {
+            q_first: s.queries.start,
+            q_count: s.queries.len(),
+            k_first: s.keys.start,
+            k_count: s.keys.len(),
+            k_rows: s.keys.len(),
+            offset: s.offset,
+            random: self.dropout_element(0, s.queries.start, s.keys.start),
+        };
+        let call = Fused {
+            op: OP,
+            tile,
+            heads_q: self.heads_q,
+            heads_kv: self.heads_kv,
+            scale: self.scale,
+            options: &self.options,
+            sequences: self.sequences.iter().map(sequence).collect(),
+            q_head: 1,
+            q_row: self.heads_q,
+            k_head: 1,
+            k_row: self.heads_kv,
+            q: fused::Rows { tensor: inputs.q, dim: self.dim },
+            k: fused::Rows { tensor: inputs.k, dim: self.dim },
+            v: fused::Rows { tensor: inputs.v, dim: self.dim_v },
+            mask: None,
+            bias: None,
+            alibi_slopes: None,
+            random_head: self.total_q as u64 * self.total_k as u64,
+            random_row: self.total_k as u32,
+        };
+        Ok(Some(call))
+    }
+
     /// One sequence as the composed path takes it.
     fn composed<'b>(&'b self, inputs: &Inputs<'b>, sequence: &Sequence) -> Composed<'b> {
         Composed {
@@ -114,6 +151,11 @@ pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &AttentionOptions) -> Result
     let p = inputs.problem(None, options)?;
     let o = gpu.empty(DType::F32, &[p.total_q, p.heads_q, p.dim_v])?;
     let lse = gpu.empty(DType::F32, &[p.total_q, p.heads_q])?;
+    if let Some(call) = p.fused(gpu, inputs, None)?
+        && fused::served(options, call.forward(gpu, &o, &lse))?
+    {
+        return Ok(Attended { o, lse });
+    }
     for sequence in &p.sequences {
         if !sequence.queries.is_empty() && !sequence.keys.is_empty() {
             let (o, lse) = (p.queries(&o, sequence, p.dim_v), p.queries(&lse, sequence, 1));
@@ -139,6 +181,23 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, o
     expect_shape(OP, "lse", lse.shape(), &d_o.shape()[..2])?;
     let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
     let (d_q, d_k, d_v) = (like(inputs.q)?, like(inputs.k)?, like(inputs.v)?);
+    let rows = |tensor| fused::Rows { tensor, dim: p.dim_v };
+    let results = fused::Upstream {
+        o: rows(o),
+        lse,
+        d_o: rows(d_o),
+        d_o_quads: rows(d_o),
+        d_q: &d_q,
+        d_k: &d_k,
+        d_v: &d_v,
+        d_bias: None,
+        d_alibi_slopes: None,
+    };
+    if let Some(call) = p.fused(gpu, inputs, Some(d_o))?
+        && fused::served(options, call.backward(gpu, &results))?
+    {
+        return Ok(Gradients { d_q, d_k, d_v });
+    }
     for sequence in &p.sequences {
         if !sequence.queries.is_empty() && !sequence.keys.is_empty() {
             let upstream = Upstream {

@@ -36,12 +36,12 @@ pub use problem::{Problem, Sequence, Shapes};
 
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::ops::attention::{
-    AttentionOptions, CAUSAL, DROPOUT_P, DTYPE, PATH, SCALE, SEED, SOFTCAP, WINDOW_LEFT, WINDOW_RIGHT, bytes, flops, pair,
+    AttentionOptions, CAUSAL, DROPOUT_P, DTYPE, PATH, SCALE, SEED, SOFTCAP, WINDOW_LEFT, WINDOW_RIGHT, bytes, flops, pair, tunings,
 };
 use crate::ops::host::{normal, wrong_shape};
 use crate::ops::{
     Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
-    philox, softmax::Rows,
+    philox,
 };
 use crate::{Array, DType, Result, evaluate};
 
@@ -88,7 +88,7 @@ impl Operation for AttentionVarlen {
     }
 
     fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
-        Rows::tunings(caps)
+        tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -92,6 +92,7 @@ impl Problem {
             [total, heads, dim_v] if (total, heads) == (total_k, heads_kv) => dim_v,
             _ => return Err(misfit(OP, "v", shapes.v, format!("[{total_k}, {heads_kv}, dim_v]"))),
         };
+        options.check_path(OP, [dim, dim_v], false)?;
         let o = [total_q, heads_q, dim_v];
         elements(OP, "o", &o)?;
         shapes.d_o.map_or(Ok(()), |d_o| expect_shape(OP, "d_o", d_o, &o))?;

@@ -1,0 +1,162 @@
+// Fused attention, forward: a workgroup takes ROWS queries of one head past the visible keys, COLS at a time, and keeps a running maximum,
+// so that the matrix of logits is never stored.
+//
+//     for each tile of keys:
+//         S      = logits of the tile                          softcap(scale q.k) + bias - slope |p - j| of visible pairs
+//         m'     = max(m, rowmax S)
+//         P      = exp(S - m')
+//         l, O   = exp(m - m') l + rowsum P,  exp(m - m') O + (P keep / (1 - p)) V
+//     o = O / l       lse = m + log l
+//
+// A tile of which nothing is visible is left out, and one that is wholly visible has no mask to look at. Where there are few queries the
+// keys are split into parts, each a workgroup's, and attention/merge joins them.
+//
+// Shapes    q: [batch, heads_q, seq_q, dim]   k: [batch, heads_kv, seq_k, dim]   v: [batch, heads_kv, seq_k, dim_v]   o: as q, with dim_v
+//           lse: [batch, heads_q, seq_q]; all by strides, packed sequences too   bias: broadcast to [batch, heads_q, seq_q, seq_k]
+//           guide: see attention/guide.wgsl
+// Grid      one workgroup per tile of queries, head and sequence, spread over x and y
+// Numerics  f32 accumulation for every storage type; a row with nothing visible gives o = 0 and lse = -inf
+// Memory    reads q once, k and v once for each tile of queries; writes o and lse once
+// Source    Dao et al. 2022, arXiv:2205.14135, algorithm 1; Dao 2023, arXiv:2307.08691, section 3.1
+// Twin      src/ops/attention/cpu.rs
+
+#import fused
+
+const TRANSPOSED: bool = false;
+
+// How q, k and v are stored.
+alias elem = f32;
+
+@group(0) @binding(1) var<storage, read> q: array<vec4<elem>>; // [batch, heads_q, seq_q, dim]
+@group(0) @binding(2) var<storage, read> k: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim]
+@group(0) @binding(3) var<storage, read> v: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim_v]
+#if BIAS
+@group(0) @binding(4) var<storage, read> bias: array<f32>; // broadcast to [batch, heads_q, seq_q, seq_k]
+#end
+@group(0) @binding(5) var<storage, read> guide: array<vec4<u32>>; // see attention/guide.wgsl
+@group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>; // [batch, heads_q, seq_q, dim_v]
+@group(0) @binding(7) var<storage, read_write> lse: array<u32>; // [batch, heads_q, seq_q], the bits of f32
+
+const Q: u32 = 0u;
+const K: u32 = 1u;
+const V: u32 = 2u;
+
+var<private> q_start: u32;
+var<private> k_start: u32;
+var<private> v_start: u32;
+var<private> q_last: u32;
+var<private> k_last: u32;
+var<private> q_step: u32;
+var<private> k_step: u32;
+var<private> v_step: u32;
+
+fn quad_of(source: u32, row: u32, quad: u32) -> vec4<f32> {
+    switch source {
+        case Q: {
+            return vec4<f32>(q[q_start + min(row, q_last) * q_step + quad]);
+        }
+        case K: {
+            return vec4<f32>(k[k_start + min(row, k_last) * k_step + quad]);
+        }
+        default: {
+            return vec4<f32>(v[v_start + min(row, k_last) * v_step + quad]);
+        }
+    }
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    at: Lane,
+) {
+    let workgroup = spread(group, groups);
+    if workgroup >= params.workgroups {
+        return;
+    }
+    stand(at);
+    let place = place_of(workgroup);
+    let s = sequence_of(place.sequence);
+    let part = place.tile / params.tiles_along;
+    let i0 = params.i_begin + place.tile % params.tiles_along * ROWS;
+    if i0 >= queries_end(s) {
+        return;
+    }
+    let i1 = min(i0 + ROWS, queries_end(s));
+    let head = head_of(s, place.sequence, place.head);
+    let kv = place.head / params.group;
+    let q_row = place.head * params.q_head + s.q_first * params.q_row;
+    let k_row = kv * params.k_head + s.k_first * params.k_row;
+    q_start = params.q_base + q_row * params.quads;
+    k_start = params.k_base + k_row * params.quads;
+    v_start = params.v_base + k_row * params.quads_v;
+    q_step = params.q_row * params.quads;
+    k_step = params.k_row * params.quads;
+    v_step = params.k_row * params.quads_v;
+    q_last = i1 - 1u;
+    k_last = max(keys_end(s), 1u) - 1u;
+    let row = i0 + 8u * y;
+    let count = rows_before(row, i1);
+
+    var m = Eight(vec4(LOWEST), vec4(LOWEST));
+    // Over this invocation's columns; the sum over the team comes last.
+    var l = Eight();
+    var e = Wide();
+    let begin = max(first_key(s, i0) / COLS * COLS, part * params.part_keys);
+    let end = min(end_key(s, i1 - 1u), (part + 1u) * params.part_keys);
+    for (var j0 = begin; j0 < end; j0 += COLS) {
+        let kind = kind_of(head, i0, i1, j0, j0 + COLS);
+        if kind == EMPTY {
+            continue;
+        }
+        let col = j0 + 4u * x;
+        let guarded = kind == PARTIAL || HIDING;
+        var visible = ALL;
+        if kind == PARTIAL {
+            visible = visible_pairs(head, row, col);
+        }
+        var c = Block();
+        dot_rows(Q, i0, K, j0, params.quads, &c);
+        c = logits_of(head, row, col, scaled(c, params.scale), &visible);
+        if guarded {
+            c = within(visible, c, splat(LOWEST));
+        }
+
+        let highest = max_of_rows(c);
+        let reached = team_max(Eight(max(m.lo, highest.lo), max(m.hi, highest.hi)));
+        if any(reached.lo > m.lo) || any(reached.hi > m.hi) {
+            let alpha = Eight(exp(m.lo - reached.lo), exp(m.hi - reached.hi));
+            l = Eight(alpha.lo * l.lo, alpha.hi * l.hi);
+            scale_rows(alpha, &e);
+            m = reached;
+        }
+        var p = exponential(difference(c, splat_rows(m)));
+        if guarded {
+            p = marked(visible, p);
+        }
+        let more = sum_of_rows(p);
+        l = Eight(l.lo + more.lo, l.hi + more.hi);
+        if EXTRAS && params.threshold > 0u {
+            // A hidden pair's minus zero keeps its sign.
+            p = product(p, factors_of(kept_pairs(head, row, col)));
+        }
+        share(p, count);
+        add_weighted(V, j0, guarded, &e);
+    }
+
+    l = team_sum(l);
+    scale_rows(inverse_of(l), &e);
+    // The part of the first row, and the parts from one row to the next.
+    let step = params.q_row * params.parts;
+    let first = q_row * params.parts + row * step + params.part0 + part;
+    var rows = rows_of_wide(e);
+    for (var r = 0u; r < count; r++) {
+        for (var quad = x; quad < params.quads_v; quad += GRID_X) {
+            o[params.o_base + (first + r * step) * params.quads_v + quad] = rows[8u * (quad / GRID_X) + r];
+        }
+    }
+    if x < count {
+        let sum = pick(l, x);
+        lse[params.lse_base + first + x * step] = select(bitcast<u32>(pick(m, x) + log(sum)), MINUS_INFINITY, sum == 0.0);
+    }
+}
