@@ -16,6 +16,8 @@ mod parallel;
 pub mod philox;
 mod product;
 mod real;
+
+pub mod recurrent;
 mod request;
 pub mod softmax;
 mod strided;

@@ -22,27 +22,53 @@ pub struct Input {
     pub optional: bool,
     /// Whether there is a gradient `d_name` for it.
     pub differentiable: bool,
+    /// Whether it stands for one tensor for each layer and direction: `name_l0`, `name_l0_reverse`, `name_l1`, …
+    pub layered: bool,
 }
 
 impl Input {
     /// A required, differentiable f32 tensor.
     pub const fn new(name: &'static str, shape: &'static str) -> Self {
-        Input { name, shape, dtype: DType::F32, optional: false, differentiable: true }
+        Input { name, shape, dtype: DType::F32, optional: false, differentiable: true, layered: false }
     }
 
     /// A required tensor of integers: no gradient.
     pub const fn index(name: &'static str, shape: &'static str) -> Self {
-        Input { name, shape, dtype: DType::I32, optional: false, differentiable: false }
+        Input { dtype: DType::I32, differentiable: false, ..Input::new(name, shape) }
     }
 
     /// An optional u8 mask, 1 = keep.
     pub const fn mask(name: &'static str, shape: &'static str) -> Self {
-        Input { name, shape, dtype: DType::U8, optional: true, differentiable: false }
+        Input { dtype: DType::U8, optional: true, differentiable: false, ..Input::new(name, shape) }
+    }
+
+    /// Differentiable f32 tensors, one for each layer and direction of a recurrent network.
+    pub const fn layered(name: &'static str, shape: &'static str) -> Self {
+        Input { layered: true, ..Input::new(name, shape) }
     }
 
     /// The same, optional.
     pub const fn optional(self) -> Self {
         Input { optional: true, ..self }
+    }
+
+    /// Whether a tensor of this name is (one of) this input.
+    pub fn takes(&self, name: &str) -> bool {
+        if self.layered { self.place(name).is_some() } else { name == self.name }
+    }
+
+    /// Layer and direction that the name of a layered input's tensor ends in: `weight_ih_l2_reverse` is (2, 1).
+    pub fn place(&self, name: &str) -> Option<(usize, usize)> {
+        let place = name.strip_prefix(self.name)?.strip_prefix("_l")?;
+        let (digits, direction) = place.strip_suffix("_reverse").map_or((place, 0), |digits| (digits, 1));
+        let layer: u16 = digits.parse().ok()?;
+        // Not `+1` and `01`, which parse too: a name must not be there twice.
+        (layer.to_string() == digits).then_some((layer.into(), direction))
+    }
+
+    /// The name, of a layered input that of the first tensor.
+    pub fn first(&self) -> String {
+        if self.layered { format!("{}_l0", self.name) } else { self.name.to_string() }
     }
 }
 
@@ -187,7 +213,7 @@ impl Request {
         let op = spec.name;
         let upstream = |name: &str| spec.outputs.iter().find(|o| o.upstream && name.strip_prefix("d_") == Some(o.name));
         for (name, array) in &tensors {
-            let dtype = match (spec.inputs.iter().find(|i| i.name == name), upstream(name)) {
+            let dtype = match (spec.input(name), upstream(name)) {
                 (Some(input), _) => input.dtype,
                 (None, Some(output)) => output.dtype,
                 (None, None) => {
@@ -202,8 +228,9 @@ impl Request {
                 return Err(misfit(op, name, array.shape(), "every dimension at least 1"));
             }
         }
-        if let Some(missing) = spec.inputs.iter().find(|i| !i.optional && !tensors.contains_key(i.name)) {
-            let what = format!("tensor '{}' {} is missing", missing.name, missing.shape);
+        let missing = |i: &&Input| !i.optional && !tensors.keys().any(|name| i.takes(name));
+        if let Some(missing) = spec.inputs.iter().find(missing) {
+            let what = format!("tensor '{}' {} is missing", missing.first(), missing.shape);
             return Err(Error::Tensors { op, what, expected: spec.names() });
         }
         if let Some(key) = settings.names().find(|key| spec.keys.iter().all(|k| k.name != *key)) {
@@ -226,10 +253,76 @@ impl Request {
 }
 
 impl Spec {
+    /// The input that a tensor of this name is.
+    pub fn input(&self, name: &str) -> Option<&'static Input> {
+        self.inputs.iter().find(|input| input.takes(name))
+    }
+
+    /// The elements of all gradients that a request asks for, when it has upstream ones.
+    pub(crate) fn gradient_elements(&self, request: &Request) -> usize {
+        let differentiable = request.tensors.iter().filter(|(name, _)| self.input(name).is_some_and(|input| input.differentiable));
+        differentiable.map(|(_, array)| array.len()).sum()
+    }
+
     /// The tensor names that are accepted, for errors.
     fn names(&self) -> String {
-        let mark = |i: &Input| if i.optional { format!("[{}]", i.name) } else { i.name.to_string() };
+        let mark = |i: &Input| if i.optional { format!("[{}]", i.first()) } else { i.first() };
         let upstream = self.outputs.iter().filter(|o| o.upstream).map(|o| format!("[d_{}]", o.name));
-        self.inputs.iter().map(mark).chain(upstream).collect::<Vec<_>>().join(", ")
+        let mut names = self.inputs.iter().map(mark).chain(upstream).collect::<Vec<_>>().join(", ");
+        if self.inputs.iter().any(|i| i.layered) {
+            names += "; for _l0 also _l0_reverse, _l1, _l1_reverse, …";
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    static SPEC: Spec = Spec {
+        name: "fake",
+        about: "",
+        shape: "",
+        inputs: &[
+            Input::new("x", "[T]"),
+            Input::layered("weight", "[H, I]"),
+            Input::layered("peep", "[3, H]").optional(),
+            Input::new("peep", "[3, H]").optional(),
+        ],
+        outputs: &[Output::new("y", "[T]")],
+        keys: &[],
+    };
+
+    #[test]
+    fn layered_names() {
+        let place = |name: &str| SPEC.inputs[1].place(name);
+        assert_eq!(place("weight_l0"), Some((0, 0)));
+        assert_eq!(place("weight_l12_reverse"), Some((12, 1)));
+        for wrong in [
+            "weight",
+            "weight_l",
+            "weight_l01",
+            "weight_l+1",
+            "weight_l-1",
+            "weight_l0_revers",
+            "weight_l0_reverse_reverse",
+            "weight_l_reverse",
+        ] {
+            assert_eq!(place(wrong), None, "{wrong}");
+        }
+        assert!(SPEC.input("peep").is_some_and(|i| !i.layered) && SPEC.input("peep_l1").is_some_and(|i| i.layered));
+        assert!(SPEC.input("weight").is_none());
+    }
+
+    #[test]
+    fn names_in_errors() {
+        let error = |names: &[&str]| {
+            let tensors = names.iter().map(|name| (name.to_string(), Array::f32(&[1], vec![0.0]))).collect();
+            Request::new(&SPEC, tensors, Settings::default()).unwrap_err().to_string()
+        };
+        let expected = "expected x, weight_l0, [peep_l0], [peep], [d_y]; for _l0 also _l0_reverse, _l1, _l1_reverse, …";
+        assert_eq!(error(&["x", "weight"]), format!("fake: unknown tensor 'weight'; {expected}"));
+        assert_eq!(error(&["x"]), format!("fake: tensor 'weight_l0' [H, I] is missing; {expected}"));
     }
 }

@@ -1,0 +1,26 @@
+//! What the recurrent layers `rnn`, `gru` and `lstm` share: everything but the formula of a step.
+//!
+//! ```text
+//! h[t] = step(x[t], h[t-1])                 t = 0 … T-1, or T-1 … 0 in the reverse direction
+//! y[t] = h[t], both directions side by side in the columns;  hn = the last state of each layer and direction
+//! layer k > 0 takes as x the y of layer k-1, after dropout
+//! ```
+//!
+//! Layers, directions, biases and projection are read off the names of the weights, which are PyTorch's: `weight_ih_l1_reverse` is the
+//! input weight of the second layer's reverse direction. A state has the index layer · directions + direction.
+//!
+//! With lengths, steps at and after a sequence's length do not exist: y and d_x are 0 there, whatever x and d_y hold, hn is the
+//! state after the last step that there is, and the reverse direction begins with that step. A sequence of length 0 leaves its initial
+//! state as it is.
+//!
+//! Dropout acts on the output of every layer but the last. Element `((layer·T + t)·B + b)·columns + column` of the random numbers of
+//! `seed` decides, for y in time-major order whatever the order in memory.
+//!
+//! Source: PyTorch's documentation of `torch.nn.RNN`, `GRU` and `LSTM`, for names, layouts and the order of gates.
+
+mod names;
+mod options;
+mod problem;
+
+pub use options::{Cell, Nonlinearity, Options, Reset};
+pub use problem::{CellShapes, Peep, Problem, Shapes, suffix};
