@@ -9,16 +9,18 @@ pub mod attention;
 pub mod attention_varlen;
 mod broadcast;
 pub mod check;
+pub mod gru;
 mod host;
 pub mod linear;
+pub mod lstm;
 pub mod matmul;
 mod parallel;
 pub mod philox;
 mod product;
 mod real;
-
 pub mod recurrent;
 mod request;
+pub mod rnn;
 pub mod softmax;
 mod strided;
 pub mod sum;
@@ -44,6 +46,9 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &linear::Linear,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
+    &rnn::Rnn,
+    &gru::Gru,
+    &lstm::Lstm,
 ];
 
 /// The operation of a name.

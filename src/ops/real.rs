@@ -39,6 +39,11 @@ pub trait Real:
     fn tanh(self) -> Self;
     /// Square root.
     fn sqrt(self) -> Self;
+    /// The same value as a single term: what a recurrence hands from one step to the next. The terms of a step are terms of
+    /// its own sums only. Carried on they would multiply: the magnitudes of T steps through U grow like those of |U|ᵀ to the
+    /// power of T, which overflows where the values shrink, and allows any error. What rounding of earlier steps does to later ones
+    /// is what the plain run shows.
+    fn settled(self) -> Self;
 }
 
 macro_rules! real {
@@ -65,6 +70,9 @@ macro_rules! real {
             }
             fn sqrt(self) -> Self {
                 self.sqrt()
+            }
+            fn settled(self) -> Self {
+                self
             }
         }
     };
@@ -161,5 +169,8 @@ impl Real for Magnitude {
     }
     fn sqrt(self) -> Self {
         Magnitude::term(self.value.sqrt())
+    }
+    fn settled(self) -> Self {
+        Magnitude::term(self.value)
     }
 }

@@ -11,6 +11,9 @@ use wattn::ops::{Arrays, Settings};
 /// Attributes that repeat what the tensors' shapes say, or that PyTorch's module is built with.
 const SIZES: &[&str] = &["B", "Hq", "Hkv", "Lq", "Lk", "D", "Dv", "q_lengths", "kv_lengths"];
 
+/// The same of recurrent layers: `lengths` and `initial_state` say that there are such tensors.
+const RECURRENT_SIZES: &[&str] = &["T", "B", "input", "hidden", "layers", "bidirectional", "bias", "proj", "lengths", "initial_state"];
+
 /// One case.
 pub struct Case {
     /// The name of its files.
@@ -70,6 +73,9 @@ impl Case {
             // Aligning the last query with the last key is what causal means for packed sequences.
             "attention_varlen" => Ok(vec![self.part("attention_varlen", &["scale", "causal"], &[("causal_align", "bottom_right")])?]),
             "linear" => Ok(vec![self.part("linear", &[], &[])?]),
+            "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
+            "gru" => Ok(vec![self.part("gru", &[], &[])?]),
+            "lstm" => Ok(vec![self.part("lstm", &[], &[])?]),
             // One input and two outputs, of which an operation here computes one: two requests.
             "softmax" => {
                 let part = |log: &str, theirs: &str| Part {
@@ -89,6 +95,7 @@ impl Case {
     /// A request with all outputs under their own names. Every attribute is a key, one of `fixed` with that value, or a size.
     fn part(&self, op: &'static str, keys: &[&str], fixed: &[(&str, &str)]) -> Result<Part, String> {
         let mut settings = Vec::new();
+        let sizes = if matches!(op, "rnn" | "gru" | "lstm") { RECURRENT_SIZES } else { SIZES };
         for (name, value) in &self.attrs {
             let text = match value {
                 Value::Null => continue,
@@ -97,7 +104,7 @@ impl Case {
             };
             if keys.contains(&name.as_str()) {
                 settings.push((name.clone(), text));
-            } else if !fixed.contains(&(name.as_str(), text.as_str())) && !SIZES.contains(&name.as_str()) {
+            } else if !fixed.contains(&(name.as_str(), text.as_str())) && !sizes.contains(&name.as_str()) {
                 return Err(format!("attribute {name} = {text} is not mapped"));
             }
         }

@@ -95,8 +95,9 @@ fn moved(request: &Request, name: &str, direction: &[f64], by: f64) -> Request {
 /// A message for a gradient that is missing, malformed or wrong.
 pub fn check(op: &dyn Operation, request: &Request, gradients: &References) -> Result<f64, String> {
     let (_, terms) = objective(op, request, Precision::Magnitude)?;
-    for input in op.spec().inputs.iter().filter(|i| i.differentiable && request.tensor(i.name).is_some()) {
-        let name = format!("d_{}", input.name);
+    let differentiable = |name: &&String| op.spec().input(name).is_some_and(|input| input.differentiable);
+    for name in request.tensors.keys().filter(differentiable) {
+        let name = format!("d_{name}");
         gradients.get(&name).ok_or_else(|| format!("{name} is missing"))?;
     }
     let mut worst: f64 = 0.0;

@@ -1,4 +1,4 @@
-//! What the recurrent layers `rnn`, `gru` and `lstm` share: everything but the formula of a step.
+//! What the recurrent layers [`rnn`](super::rnn), [`gru`](super::gru) and [`lstm`](super::lstm) share: everything but the formula of a step.
 //!
 //! ```text
 //! h[t] = step(x[t], h[t-1])                 t = 0 … T-1, or T-1 … 0 in the reverse direction
@@ -18,9 +18,14 @@
 //!
 //! Source: PyTorch's documentation of `torch.nn.RNN`, `GRU` and `LSTM`, for names, layouts and the order of gates.
 
+pub(crate) mod cpu;
 mod names;
+pub(crate) mod operation;
 mod options;
 mod problem;
+pub(crate) mod step;
+#[cfg(test)]
+mod tests;
 
 pub use options::{Cell, Nonlinearity, Options, Reset};
 pub use problem::{CellShapes, Peep, Problem, Shapes, suffix};

@@ -308,6 +308,11 @@ impl Problem {
         if self.batch_first { [self.batch, self.time, columns] } else { [self.time, self.batch, columns] }
     }
 
+    /// Which row of x, and of y, is step t of sequence b.
+    pub fn row(&self, t: usize, b: usize) -> usize {
+        if self.batch_first { b * self.time + t } else { t * self.batch + b }
+    }
+
     /// `[layers·directions, batch, output]`: h0 and hn.
     pub fn h_shape(&self) -> [usize; 3] {
         [self.layers * self.directions, self.batch, self.output]

@@ -1,0 +1,18 @@
+//! A STAND-IN without kernels: it evaluates the reference and uploads what comes out, so that the tests around it can run.
+
+use super::Gru;
+use crate::Result;
+use crate::gpu::{AnyVariant, Caps, Gpu};
+use crate::ops::{Prepared, Request, run_reference};
+
+/// None yet.
+pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
+    Vec::new()
+}
+
+/// The reference's results.
+pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
+    let results = run_reference(&Gru, request)?;
+    let gpu = gpu.clone();
+    Ok(Box::new(move || results.iter().map(|(name, array)| Ok((name.clone(), gpu.upload(array)?))).collect()))
+}
