@@ -263,6 +263,9 @@ fn arrays_table(arrays: &Arrays) -> String {
     print::table(&[("tensor", false), ("shape", false), ("type", false), ("smallest", true), ("largest", true)], rows)
 }
 
+/// What help says of a tensor that each layer and direction has.
+const EACH: &str = "one for each layer and direction: …_l0, …_l0_reverse, …_l1, …";
+
 /// What `wattn run OP --help` prints.
 fn op_help(spec: &Spec) -> String {
     let name = spec.name;
@@ -270,8 +273,13 @@ fn op_help(spec: &Spec) -> String {
         .inputs
         .iter()
         .map(|i| {
-            let note = if i.optional { "optional" } else { "" };
-            vec![format!("  {}", i.name), i.dtype.to_string(), i.shape.to_string(), note.to_string()]
+            let note = match (i.optional, i.layered) {
+                (false, false) => "",
+                (true, false) => "optional",
+                (false, true) => EACH,
+                (true, true) => "optional; for all or none of …_l0, …_l0_reverse, …_l1, …",
+            };
+            vec![format!("  {}", i.first()), i.dtype.to_string(), i.shape.to_string(), note.to_string()]
         })
         .collect();
     inputs.extend(spec.outputs.iter().filter(|o| o.upstream).map(|o| {
@@ -280,7 +288,7 @@ fn op_help(spec: &Spec) -> String {
     let mut outputs: Vec<Vec<String>> =
         spec.outputs.iter().map(|o| vec![format!("  {}", o.name), o.dtype.to_string(), o.shape.to_string(), String::new()]).collect();
     outputs.extend(spec.inputs.iter().filter(|i| i.differentiable).map(|i| {
-        vec![format!("  d_{}", i.name), i.dtype.to_string(), i.shape.to_string(), "when an upstream gradient is given".to_string()]
+        vec![format!("  d_{}", i.first()), i.dtype.to_string(), i.shape.to_string(), "when an upstream gradient is given".to_string()]
     }));
     let columns = |heading| [(heading, false), ("", false), ("", false), ("", false)];
     let mut text = format!(

@@ -9,8 +9,11 @@
 mod attention;
 mod attention_varlen;
 mod cache;
+mod gru;
 mod linear;
+mod lstm;
 mod matmul;
+mod rnn;
 mod softmax;
 mod sum;
 mod weighted_sum;
