@@ -18,13 +18,18 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("fused", include_str!("../../shaders/lib/fused.wgsl")),
     ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),
+    ("handover", include_str!("../../shaders/lib/handover.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),
     ("pairs", include_str!("../../shaders/lib/pairs.wgsl")),
     ("product", include_str!("../../shaders/lib/product.wgsl")),
     ("random", include_str!("../../shaders/lib/random.wgsl")),
+    ("recurrent", include_str!("../../shaders/lib/recurrent.wgsl")),
     ("reduce", include_str!("../../shaders/lib/reduce.wgsl")),
     ("rows", include_str!("../../shaders/lib/rows.wgsl")),
+    ("state", include_str!("../../shaders/lib/state.wgsl")),
+    ("state_gradient", include_str!("../../shaders/lib/state_gradient.wgsl")),
+    ("through_time", include_str!("../../shaders/lib/through_time.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
 ];
 

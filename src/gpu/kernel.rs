@@ -24,22 +24,34 @@ pub struct Binding {
     pub access: Access,
     /// The `#if` flag under which the binding exists; `None` for one that always does.
     pub when: Option<&'static str>,
+    /// The `#if` flag under which it does not; `None` for one that no flag removes.
+    pub unless: Option<&'static str>,
 }
 
 impl Binding {
     /// A binding that is only read.
     pub const fn read(name: &'static str) -> Self {
-        Binding { name, access: Access::Read, when: None }
+        Binding { name, access: Access::Read, when: None, unless: None }
     }
 
     /// A binding that is written (and may be read).
     pub const fn write(name: &'static str) -> Self {
-        Binding { name, access: Access::ReadWrite, when: None }
+        Binding { name, access: Access::ReadWrite, when: None, unless: None }
     }
 
     /// The same binding, present only in variants with `flag`.
     pub const fn when(self, flag: &'static str) -> Self {
         Binding { when: Some(flag), ..self }
+    }
+
+    /// The same binding, present only in variants without `flag`.
+    pub const fn unless(self, flag: &'static str) -> Self {
+        Binding { unless: Some(flag), ..self }
+    }
+
+    /// Whether a variant has the binding.
+    pub fn present(&self, knobs: &Knobs) -> bool {
+        self.when.is_none_or(|flag| knobs.has(flag)) && self.unless.is_none_or(|flag| !knobs.has(flag))
     }
 }
 
@@ -110,8 +122,8 @@ impl Kernel {
     /// The bindings that a variant has, with their numbers.
     pub fn present(&self, knobs: &Knobs) -> impl Iterator<Item = (u32, &'static Binding)> {
         let bindings = self.bindings;
-        let flags = knobs.flags.clone();
-        (1..).zip(bindings).filter(move |(_, b)| b.when.is_none_or(|flag| flags.contains(flag)))
+        let knobs = knobs.clone();
+        (1..).zip(bindings).filter(move |(_, binding)| binding.present(&knobs))
     }
 }
 

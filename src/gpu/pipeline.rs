@@ -105,7 +105,7 @@ fn compile(shared: &Shared, kernel: &'static Kernel, knobs: Knobs) -> Result<Pip
         .bindings
         .iter()
         .zip(1..)
-        .map(|(b, number)| b.when.is_none_or(|flag| knobs.has(flag)).then_some((number, b.access)))
+        .map(|(b, number)| b.present(&knobs).then_some((number, b.access)))
         .collect();
     shared.count_pipeline();
     Ok(Pipeline { raw, layout, kernel, knobs, params_size: params_size(kernel.params), bindings })

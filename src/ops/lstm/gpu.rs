@@ -1,18 +1,67 @@
-//! A STAND-IN without kernels: it evaluates the reference and uploads what comes out, so that the tests around it can run.
+//! The kernels of an LSTM, and its functions on a device. Everything but the kernels is shared: see [`recurrent`].
 
-use super::Lstm;
 use crate::Result;
-use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::ops::{Prepared, Request, run_reference};
+use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Params};
+use crate::ops::recurrent::{self, FIELDS, PeepParams, Cell, Inputs, Options, Outputs, Saved};
+use crate::ops::{Prepared, Request};
 
-/// None yet.
-pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
-    Vec::new()
+pub(crate) static FORWARD: Kernel = Kernel {
+    name: "lstm/forward",
+    source: include_str!("../../../shaders/lstm/forward.wgsl"),
+    params: FIELDS,
+    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("peep").when("PEEP"), Binding::write("gates"), Binding::write("cells"), Binding::write("h"), Binding::write("m").when("PROJECTED"), Binding::write("output").unless("PROJECTED")],
+};
+
+pub(crate) static FORWARD_PROJECTION: Kernel = Kernel {
+    name: "lstm/forward_projection",
+    source: include_str!("../../../shaders/lstm/forward_projection.wgsl"),
+    params: FIELDS,
+    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("m"), Binding::write("h"), Binding::write("output")],
+};
+
+pub(crate) static BACKWARD: Kernel = Kernel {
+    name: "lstm/backward",
+    source: include_str!("../../../shaders/lstm/backward.wgsl"),
+    params: FIELDS,
+    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("peep").when("PEEP"), Binding::read("cells"), Binding::read("d_p").when("PROJECTED"), Binding::read("d_y").unless("PROJECTED"), Binding::write("gates"), Binding::write("d_c"), Binding::write("d_h").unless("PROJECTED")],
+};
+
+pub(crate) static BACKWARD_PROJECTION: Kernel = Kernel {
+    name: "lstm/backward_projection",
+    source: include_str!("../../../shaders/lstm/backward_projection.wgsl"),
+    params: FIELDS,
+    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("gates"), Binding::read("d_y"), Binding::write("d_h"), Binding::write("d_p")],
+};
+
+pub(crate) static BACKWARD_PEEP: Kernel = Kernel {
+    name: "lstm/backward_peep",
+    source: include_str!("../../../shaders/lstm/backward_peep.wgsl"),
+    params: PeepParams::FIELDS,
+    bindings: &[Binding::read("gates"), Binding::read("cells"), Binding::write("d_peep")],
+};
+
+/// Every kernel variant.
+pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
+    recurrent::variants(Cell::Lstm, caps)
 }
 
-/// The reference's results.
+/// y and the last states of an LSTM. Nothing is kept: this is for inference. O(layers · directions · T · B · H · (I + H)).
+///
+/// # Errors
+/// As [`recurrent::forward`].
+pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &Options) -> Result<Outputs> {
+    recurrent::forward(gpu, Cell::Lstm, inputs, options)
+}
+
+/// The same with what [`backward`](recurrent::backward) needs.
+///
+/// # Errors
+/// As [`recurrent::forward`].
+pub fn forward_saving(gpu: &Gpu, inputs: &Inputs, options: &Options) -> Result<(Outputs, Saved)> {
+    recurrent::forward_saving(gpu, Cell::Lstm, inputs, options)
+}
+
+/// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let results = run_reference(&Lstm, request)?;
-    let gpu = gpu.clone();
-    Ok(Box::new(move || results.iter().map(|(name, array)| Ok((name.clone(), gpu.upload(array)?))).collect()))
+    recurrent::prepare(gpu, Cell::Lstm.with_settings(&request.settings)?, request)
 }

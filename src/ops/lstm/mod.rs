@@ -25,11 +25,15 @@
 
 mod cases;
 pub(super) mod cpu;
-mod gpu;
+pub(crate) mod gpu;
 
-use super::recurrent::Cell;
+pub use gpu::{forward, forward_saving};
+
+pub use super::recurrent::backward;
+
+use super::recurrent::{Cell, tunings};
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
-use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 
@@ -69,6 +73,10 @@ impl Operation for Lstm {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
+        tunings()
     }
 
     fn cases(&self) -> Vec<Case> {

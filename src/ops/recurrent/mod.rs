@@ -18,14 +18,30 @@
 //!
 //! Source: PyTorch's documentation of `torch.nn.RNN`, `GRU` and `LSTM`, for names, layouts and the order of gates.
 
+mod arrange;
+mod backward;
 pub(crate) mod cpu;
+mod forward;
+mod gpu;
+mod kernels;
+mod layer;
 mod names;
 pub(crate) mod operation;
 mod options;
+mod peep;
+mod prepare;
 mod problem;
 pub(crate) mod step;
 #[cfg(test)]
 mod tests;
+mod tile;
+mod walk;
 
+pub(crate) use gpu::variants;
+pub use gpu::{Gradients, Inputs, Outputs, Saved, Upstream, WeightGradients, Weights, backward, forward, forward_saving};
+pub(crate) use kernels::FIELDS;
 pub use options::{Cell, Nonlinearity, Options, Reset};
+pub(crate) use peep::PeepParams;
+pub(crate) use prepare::prepare;
 pub use problem::{CellShapes, Peep, Problem, Shapes, suffix};
+pub(crate) use tile::tunings;

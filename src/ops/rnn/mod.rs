@@ -13,11 +13,15 @@
 
 mod cases;
 pub(super) mod cpu;
-mod gpu;
+pub(crate) mod gpu;
+
+pub use gpu::{forward, forward_saving};
+
+pub use super::recurrent::backward;
 
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
-use super::recurrent::{Cell, Nonlinearity};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Precision, Prepared, References, Request, Settings, Spec};
+use super::recurrent::{Cell, Nonlinearity, tunings};
+use super::{Arrays, Case, Cost, Input, Key, Operation, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 
@@ -49,6 +53,10 @@ impl Operation for Rnn {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
+        tunings()
     }
 
     fn cases(&self) -> Vec<Case> {
