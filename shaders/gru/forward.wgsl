@@ -56,7 +56,7 @@ fn advance(place: Place, column0: u32, products: array<vec4<f32>, 8>) {
     for (var r = 0u; r < rows_left(row0); r++) {
         let row = row0 + r;
         var out = 0.0;
-        if unit < params.hidden && visible(row) {
+        if 4u * unit < params.column_end && visible(row) {
             let gate = params.gates_base + at(t, row) * params.hidden + unit;
             let previous = h[params.h_base + at(before(params.h_slots), row) * params.quads + unit / 4u][unit % 4u];
             let gx = gates[gate];

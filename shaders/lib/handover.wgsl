@@ -19,7 +19,7 @@ fn hand_over(row0: u32, unit0: u32) {
     for (var i = lane; i < ROWS * GRID_X / 4u; i += LANES) {
         let row = row0 + i / (GRID_X / 4u);
         let quad = unit0 / 4u + i % (GRID_X / 4u);
-        if row < params.batch_end && quad < quads_of(params.hidden) {
+        if row < params.batch_end && 16u * quad < params.column_end {
             put(row, quad, vec4(outbox[4u * i], outbox[4u * i + 1u], outbox[4u * i + 2u], outbox[4u * i + 3u]));
         }
     }

@@ -30,7 +30,7 @@ fn advance(place: Place, column0: u32, products: array<vec4<f32>, 8>) {
     var product = products;
     let row0 = row_of(place);
     let quad = column0 / 4u + x;
-    if quad >= quads_of(params.outputs) {
+    if 4u * quad >= params.column_end {
         return;
     }
     for (var r = 0u; r < rows_left(row0); r++) {

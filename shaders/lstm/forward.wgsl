@@ -65,7 +65,7 @@ fn advance(place: Place, column0: u32, products: array<vec4<f32>, 8>) {
     for (var r = 0u; r < rows_left(row0); r++) {
         let row = row0 + r;
         var out = 0.0;
-        if unit < params.hidden {
+        if 4u * unit < params.column_end {
             var cell = cells[cell_at(before(params.cell_slots), row, unit)];
             if visible(row) {
                 let gate = params.gates_base + at(t, row) * params.hidden + unit;

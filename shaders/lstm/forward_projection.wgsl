@@ -33,7 +33,7 @@ fn advance(place: Place, column0: u32, products: array<vec4<f32>, 8>) {
     var state = products;
     let row0 = row_of(place);
     let quad = column0 / 4u + x;
-    if quad < quads_of(params.outputs) {
+    if 4u * quad < params.column_end {
         for (var r = 0u; r < rows_left(row0); r++) {
             set_state(row0 + r, quad, visible(row0 + r), state[r]);
         }
