@@ -13,6 +13,6 @@ pub(super) fn kernels(_caps: &Caps) -> Vec<AnyVariant> {
 /// The reference's results.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     let results = run_reference(&Rnn, request)?;
-    let gpu = gpu.clone();
-    Ok(Box::new(move || results.iter().map(|(name, array)| Ok((name.clone(), gpu.upload(array)?))).collect()))
+    let tensors = results.iter().map(|(name, array)| Ok((name.clone(), gpu.upload(array)?))).collect::<Result<Vec<_>>>()?;
+    Ok(Box::new(move || Ok(tensors.clone())))
 }
