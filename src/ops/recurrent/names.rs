@@ -46,7 +46,7 @@ impl Named {
         let used = [true, true, bias, bias, projection, peep == Peep::Each];
         let bases: Vec<&str> = all.into_iter().zip(used).filter(|&(_, used)| used).map(|(base, _)| base).collect();
         let named = |cell: usize| bases.iter().map(move |base| format!("{base}{}", suffix(cell / directions, cell % directions)));
-        let expected = (0..layers * directions).flat_map(named);
+        let mut expected = (0..layers * directions).flat_map(named);
         let missing: Vec<String> = expected.clone().filter(|name| request.tensor(name).is_none()).take(LISTED + 1).collect();
         if missing.is_empty() {
             return Ok(Named { layers, directions, bias, projection, peep });
@@ -62,7 +62,7 @@ impl Named {
         let what = format!("{noun} {} {verb} missing", listed(&mut missing.into_iter().map(|name| format!("'{name}'"))));
         let directions = if directions == 2 { " in both directions" } else { "" };
         let plural = if layers == 1 { "" } else { "s" };
-        let expected = format!("for {layers} layer{plural}{directions} {}", listed(&mut expected.map(String::from)));
+        let expected = format!("for {layers} layer{plural}{directions} {}", listed(&mut expected));
         Err(Error::Tensors { op, what, expected })
     }
 }
