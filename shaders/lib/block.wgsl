@@ -185,9 +185,12 @@ fn marked(visible: u32, a: Block) -> Block {
 }
 
 // 1 / x, and 0 for a row that has nothing.
+fn inverted(v: vec4<f32>) -> vec4<f32> {
+    return select(1.0 / v, vec4<f32>(), v == vec4<f32>());
+}
+
 fn inverse_of(rows: Eight) -> Eight {
-    let zero = vec4<f32>();
-    return Eight(select(1.0 / rows.lo, zero, rows.lo == zero), select(1.0 / rows.hi, zero, rows.hi == zero));
+    return Eight(inverted(rows.lo), inverted(rows.hi));
 }
 
 // The rows, for loops over those that exist: the number is not known to compilers, which would write out 8 or 16 memory accesses and take long.

@@ -174,7 +174,7 @@ pub(super) struct Backward {
 
 impl Backward {
     fn knobs(self) -> Knobs {
-        self.common.knobs().dtype("elem_d_o", self.d_o)
+        self.common.knobs().flag("D_O", true).dtype("elem_d_o", self.d_o)
     }
 
     /// Whether there are kernels for a d_o of this type: f32, or as q, k and v.
