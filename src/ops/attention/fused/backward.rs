@@ -64,7 +64,7 @@ impl Upstream<'_> {
     /// lse and delta of every row. The kernel of d_q adds l and the gradient of the slope.
     fn row_data(&self, gpu: &Gpu, row_data: &Tensor) -> Result<()> {
         let (rows, dim) = (self.lse.len(), self.o.dim);
-        let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize / DType::F32.bytes();
+        let room = gpu.caps().max_window() / DType::F32.bytes();
         let step = room / dim.max(ROW_DATA);
         for first in (0..rows).step_by(step) {
             let rows = step.min(rows - first);

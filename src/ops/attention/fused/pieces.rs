@@ -117,7 +117,7 @@ impl<'a> Fused<'a> {
 
     /// Whether every binding of a piece is small enough. `widest` are the largest rows of tensors of queries and keys, in bytes.
     fn fits(&self, gpu: &Gpu, piece: &Piece, widest: [usize; 2]) -> bool {
-        let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize;
+        let room = gpu.caps().max_window();
         let pairs = self.bias.map_or(0, |bias| 4 * span_of_pairs(piece, bias.strides, self.max_keys()).len());
         let mask = self.mask.map_or(0, |mask| span_of_pairs(piece, mask.strides, self.max_keys()).len());
         let bytes = [
