@@ -238,7 +238,6 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, o
         o: rows(o),
         lse,
         d_o: rows(d_o),
-        d_o_quads: rows(d_o),
         d_q: &d_q,
         d_k: &d_k,
         d_v: &d_v,
