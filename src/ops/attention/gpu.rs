@@ -76,9 +76,6 @@ impl<'a> Inputs<'a> {
             return Ok(None);
         }
         let Some(tile) = fused::choose(gpu, OP, &p.options, [self.q, self.k, self.v], d_o)? else { return Ok(None) };
-        let plane = |tensor: Option<&'b Tensor>, broadcast: &Option<Broadcast>| {
-            tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
-        };
         let sequence = |b| fused::Sequence {
             q_first: b * p.heads_q * p.seq_q,
             q_count: p.seq_q,
@@ -118,9 +115,6 @@ impl<'a> Inputs<'a> {
         'a: 'b,
     {
         let p = problem;
-        let plane = |tensor: Option<&'a Tensor>, broadcast: &Option<Broadcast>| {
-            tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
-        };
         Composed {
             op: OP,
             batch: p.batch,
@@ -144,6 +138,10 @@ impl<'a> Inputs<'a> {
             elements: Elements { start: 0, head: (p.seq_q * p.seq_k) as u64, row: p.seq_k as u32 },
         }
     }
+}
+
+fn plane<'a>(tensor: Option<&'a Tensor>, broadcast: &Option<Broadcast>) -> Option<Plane<'a>> {
+    tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
 }
 
 impl Problem {
