@@ -4,13 +4,11 @@ use std::ops::Range;
 
 use super::{Fused, Rows, Sequence};
 use crate::gpu::{Gpu, Tensor, View};
+use crate::ops::attention::options::MAX_LENGTH;
 use crate::{Error, Result};
 
 /// Rows and columns of a cell of the packed mask, at which pieces begin.
 pub(super) const CELL: usize = 32;
-
-/// Kernels add a query's index to the shifts of causality and windows, each below this, in an i32.
-const MAX_LENGTH: usize = 1 << 30;
 
 /// What a dispatch does: ranges of sequences, query heads, queries and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
