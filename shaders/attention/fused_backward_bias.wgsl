@@ -1,6 +1,6 @@
-// Fused attention, backward: the gradient of the bias, after fused_backward_q. For a bias with both queries and keys a workgroup adds up one
-// tile over the heads and sequences that share it; for others (SUMMED) it adds up the columns of its rows, and a sum over what it writes
-// follows.
+// Fused attention, backward: the gradient of the bias, after fused_backward_q. For a bias with both queries and keys a workgroup adds up
+// one tile over the heads and sequences that share it; for others (SUMMED) it adds up the columns of its rows, and a sum over what it
+// writes follows.
 //
 //     d_bias[i,j] = sum over sharing heads and sequences of d_S[i,j]        d_S: see lib/gradient
 //     SUMMED:       sum_j d_S[i,j] of each head and sequence; with TRANSPOSED rows are keys, and the sum is over queries

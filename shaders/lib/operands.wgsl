@@ -1,5 +1,5 @@
-// What the kernels of fused attention read of a head of a sequence: q, k and v, with the flag D_O d_o as well. `find` says where they begin,
-// and `quad_of` hands their rows to lib/tile.
+// What the kernels of fused attention read of a head of a sequence: q, k and v, with the flag D_O d_o as well. `find` says where they
+// begin, and `quad_of` hands their rows to lib/tile.
 //
 // Bindings from 6 on, but for d_o, are the importing kernel's.
 

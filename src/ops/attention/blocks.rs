@@ -1,4 +1,4 @@
-//! What the composed path works on at a time: the tensors of a call by their strides, and the blocks of rows that the scratch matrices hold.
+//! What the composed path works on at a time: a call's tensors by their strides, and the blocks of rows that the scratch matrices hold.
 
 use super::options::{AttentionOptions, MAX_LENGTH};
 use crate::gpu::{Gpu, Tensor, View};

@@ -50,8 +50,8 @@ pub(crate) struct Runs<'a> {
     pub stride: usize,
 }
 
-/// Copies `outer` runs of `count` elements each. Neither may be 0, and every run lies within its tensor. The tensors are f32 or f16, both the
-/// same, and in different buffers, since wgpu lets no dispatch read and write one.
+/// Copies `outer` runs of `count` elements each. Neither may be 0, and every run lies within its tensor. The tensors are f32 or f16, both
+/// the same, and in different buffers, since wgpu lets no dispatch read and write one.
 ///
 /// # Errors
 /// [`Error::Dtype`](crate::Error::Dtype) for tensors of different types; those of [`Gpu::dispatch`].
@@ -59,8 +59,8 @@ pub(crate) fn copy(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, [outer, co
     pad(gpu, op, from, to, outer, [count, count])
 }
 
-/// The same with runs that are longer in the destination: `[from, to]` elements, and zeros in what is left over. `from` may also be the longer
-/// one; then its runs are cut.
+/// The same with runs that are longer in the destination: `[from, to]` elements, and zeros in what is left over. `from` may also be the
+/// longer one; then its runs are cut.
 ///
 /// # Errors
 /// As [`copy`].

@@ -184,9 +184,9 @@ pub struct Gradients {
     pub d_alibi_slopes: Option<Tensor>,
 }
 
-/// o and lse. O(batch · heads_q · visible pairs · (dim + dim_v)) by tiles. Memory beyond the results: a few bytes for each sequence and an eighth of the
-/// mask's; for up to 16 queries as many results as the keys are split into parts; copies of what is not whole quads, rows of a multiple of 4
-/// elements. The composed path takes up to 64 MiB.
+/// o and lse. O(batch · heads_q · visible pairs · (dim + dim_v)) by tiles. Memory beyond the results: a few bytes for each sequence and an
+/// eighth of the mask's; for up to 16 queries as many results as the keys are split into parts; copies of what is not whole quads, rows of
+/// a multiple of 4 elements. The composed path takes up to 64 MiB.
 ///
 /// ```
 /// use wattn::ops::attention::{self, AttentionOptions, Inputs};
@@ -216,8 +216,8 @@ pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &AttentionOptions) -> Result
     Ok(Attended { o, lse, weights })
 }
 
-/// The gradients of every differentiable input, from what [`forward`] returned and d_o `[batch, heads_q, seq_q, dim_v]`. With the options of the
-/// forward, the seed included: dropout is drawn again. Memory beyond the gradients: 16 bytes for each query and head.
+/// The gradients of every differentiable input, from what [`forward`] returned and d_o `[batch, heads_q, seq_q, dim_v]`. With the options
+/// of the forward, the seed included: dropout is drawn again. Memory beyond the gradients: 16 bytes for each query and head.
 ///
 /// # Errors
 /// As [`forward`].

@@ -17,8 +17,8 @@ pub enum Path {
     /// The fused path where it serves the request, else the composed one.
     #[default]
     Auto,
-    /// Kernels that never store the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities: for head dimensions up to 256, without `weights` and
-    /// without a given dropout mask.
+    /// Kernels that never store the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities: for head dimensions up to 256, without
+    /// `weights` and without a given dropout mask.
     Fused,
     /// A product, a softmax and a product, with the matrix of probabilities in device memory.
     Composed,
