@@ -1,6 +1,6 @@
-// Fused attention, backward: the gradient of the bias, after fused_backward_q. For a bias with both queries and keys a workgroup adds up one
-// tile over the heads and sequences that share it; for others (SUMMED) it adds up the columns of its rows, and a sum over what it writes
-// follows.
+// Fused attention, backward: the gradient of the bias, after fused_backward_q. For a bias with both queries and keys a workgroup adds up
+// one tile over the heads and sequences that share it; for others (SUMMED) it adds up the columns of its rows, and a sum over what it
+// writes follows.
 //
 //     d_bias[i,j] = sum over sharing heads and sequences of d_S[i,j]        d_S: see lib/gradient
 //     SUMMED:       sum_j d_S[i,j] of each head and sequence; with TRANSPOSED rows are keys, and the sum is over queries
@@ -20,14 +20,6 @@
 const TRANSPOSED: bool = false;
 const SUMMED: bool = false;
 
-@group(0) @binding(1) var<storage, read> q: array<vec4<elem>>; // [batch, heads_q, seq_q, dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim]
-@group(0) @binding(3) var<storage, read> v: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim_v]
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // broadcast to [batch, heads_q, seq_q, seq_k]
-#end
-@group(0) @binding(5) var<storage, read> guide: array<vec4<u32>>; // see attention/guide.wgsl
-@group(0) @binding(6) var<storage, read> d_o: array<vec4<elem_d_o>>; // [batch, heads_q, seq_q, dim_v]
 @group(0) @binding(7) var<storage, read> row_data: array<vec4<f32>>; // [batch, heads_q, seq_q]
 @group(0) @binding(8) var<storage, read_write> d_bias: array<f32>; // as bias, or [batch, heads_q, rows]
 

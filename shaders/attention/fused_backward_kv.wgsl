@@ -20,14 +20,6 @@
 
 const TRANSPOSED: bool = true;
 
-@group(0) @binding(1) var<storage, read> q: array<vec4<elem>>; // [batch, heads_q, seq_q, dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim]
-@group(0) @binding(3) var<storage, read> v: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim_v]
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // broadcast to [batch, heads_q, seq_q, seq_k]
-#end
-@group(0) @binding(5) var<storage, read> guide: array<vec4<u32>>; // see attention/guide.wgsl
-@group(0) @binding(6) var<storage, read> d_o: array<vec4<elem_d_o>>; // [batch, heads_q, seq_q, dim_v]
 @group(0) @binding(7) var<storage, read> row_data: array<vec4<f32>>; // [batch, heads_q, seq_q]
 #if D_K
 @group(0) @binding(8) var<storage, read_write> d_k: array<vec4<f32>>; // [batch, heads_kv, seq_k, dim]
@@ -35,9 +27,6 @@ const TRANSPOSED: bool = true;
 #if D_V
 @group(0) @binding(9) var<storage, read_write> d_v: array<vec4<f32>>; // [batch, heads_kv, seq_k, dim_v]
 #end
-
-var<private> d_k_start: u32;
-var<private> d_v_start: u32;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -62,8 +51,8 @@ fn main(
     let row = j0 + 8u * y;
     let count = rows_before(row, j1);
     let k_row = place.head * params.k_head + s.k_first * params.k_row;
-    d_k_start = params.d_k_base + k_row * params.quads;
-    d_v_start = params.d_v_base + k_row * params.quads_v;
+    let d_k_start = params.d_k_base + k_row * params.quads;
+    let d_v_start = params.d_v_base + k_row * params.quads_v;
 
     var e_k = Wide();
     var e_v = Wide();

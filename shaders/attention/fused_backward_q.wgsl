@@ -19,18 +19,8 @@
 
 const TRANSPOSED: bool = false;
 
-@group(0) @binding(1) var<storage, read> q: array<vec4<elem>>; // [batch, heads_q, seq_q, dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim]
-@group(0) @binding(3) var<storage, read> v: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim_v]
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // broadcast to [batch, heads_q, seq_q, seq_k]
-#end
-@group(0) @binding(5) var<storage, read> guide: array<vec4<u32>>; // see attention/guide.wgsl
-@group(0) @binding(6) var<storage, read> d_o: array<vec4<elem_d_o>>; // [batch, heads_q, seq_q, dim_v]
 @group(0) @binding(7) var<storage, read_write> row_data: array<vec4<f32>>; // [batch, heads_q, seq_q]
 @group(0) @binding(8) var<storage, read_write> d_q: array<vec4<f32>>; // [batch, heads_q, seq_q, dim]
-
-var<private> d_q_start: u32;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -52,7 +42,6 @@ fn main(
     let i1 = min(i0 + ROWS, queries_end(s));
     let head = head_of(s, place.sequence, place.head);
     find(s, place.head);
-    d_q_start = params.d_q_base + (place.head * params.q_head + s.q_first * params.q_row) * params.quads;
     let row = i0 + 8u * y;
     let count = rows_before(row, i1);
     let mine = data_of(row + x % 8u);
@@ -88,7 +77,7 @@ fn main(
     var rows = rows_of_wide(e);
     for (var r = 0u; r < count; r++) {
         for (var quad = x; quad < params.quads; quad += GRID_X) {
-            let at = d_q_start + (row + r) * q_step + quad;
+            let at = params.d_q_base + (q_row0 + (row + r) * params.q_row) * params.quads + quad;
             var value = rows[8u * (quad / GRID_X) + r];
             if params.resume == 1u {
                 value += pick(old, r) * d_q[at];
@@ -101,7 +90,7 @@ fn main(
     }
     if x < count {
         let so_far = select(0.0, mine.w * pick(old, x), params.resume == 1u);
-        let at = row_data_start + (row + x) * params.q_row;
+        let at = params.row_data_base + q_row0 + (row + x) * params.q_row;
         row_data[at] = vec4(mine.xy, pick(l, x), so_far + pick(inverse, x) * pick(d_slope, x));
     }
 }

@@ -20,49 +20,12 @@
 // Source    Dao et al. 2022, arXiv:2205.14135, algorithm 1; Dao 2023, arXiv:2307.08691, section 3.1
 // Twin      src/ops/attention/cpu.rs
 
-#import fused
+#import operands
 
 const TRANSPOSED: bool = false;
 
-// How q, k and v are stored.
-alias elem = f32;
-
-@group(0) @binding(1) var<storage, read> q: array<vec4<elem>>; // [batch, heads_q, seq_q, dim]
-@group(0) @binding(2) var<storage, read> k: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim]
-@group(0) @binding(3) var<storage, read> v: array<vec4<elem>>; // [batch, heads_kv, seq_k, dim_v]
-#if BIAS
-@group(0) @binding(4) var<storage, read> bias: array<f32>; // broadcast to [batch, heads_q, seq_q, seq_k]
-#end
-@group(0) @binding(5) var<storage, read> guide: array<vec4<u32>>; // see attention/guide.wgsl
 @group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>; // [batch, heads_q, seq_q, dim_v]
 @group(0) @binding(7) var<storage, read_write> lse: array<u32>; // [batch, heads_q, seq_q], the bits of f32
-
-const Q: u32 = 0u;
-const K: u32 = 1u;
-const V: u32 = 2u;
-
-var<private> q_start: u32;
-var<private> k_start: u32;
-var<private> v_start: u32;
-var<private> q_last: u32;
-var<private> k_last: u32;
-var<private> q_step: u32;
-var<private> k_step: u32;
-var<private> v_step: u32;
-
-fn quad_of(source: u32, row: u32, quad: u32) -> vec4<f32> {
-    switch source {
-        case Q: {
-            return vec4<f32>(q[q_start + min(row, q_last) * q_step + quad]);
-        }
-        case K: {
-            return vec4<f32>(k[k_start + min(row, k_last) * k_step + quad]);
-        }
-        default: {
-            return vec4<f32>(v[v_start + min(row, k_last) * v_step + quad]);
-        }
-    }
-}
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -84,17 +47,7 @@ fn main(
     }
     let i1 = min(i0 + ROWS, queries_end(s));
     let head = head_of(s, place.sequence, place.head);
-    let kv = place.head / params.group;
-    let q_row = place.head * params.q_head + s.q_first * params.q_row;
-    let k_row = kv * params.k_head + s.k_first * params.k_row;
-    q_start = params.q_base + q_row * params.quads;
-    k_start = params.k_base + k_row * params.quads;
-    v_start = params.v_base + k_row * params.quads_v;
-    q_step = params.q_row * params.quads;
-    k_step = params.k_row * params.quads;
-    v_step = params.k_row * params.quads_v;
-    q_last = i1 - 1u;
-    k_last = max(keys_end(s), 1u) - 1u;
+    find(s, place.head);
     let row = i0 + 8u * y;
     let count = rows_before(row, i1);
 
@@ -148,7 +101,7 @@ fn main(
     scale_rows(inverse_of(l), &e);
     // The part of the first row, and the parts from one row to the next.
     let step = params.q_row * params.parts;
-    let first = q_row * params.parts + row * step + params.part0 + part;
+    let first = q_row0 * params.parts + row * step + params.part0 + part;
     var rows = rows_of_wide(e);
     for (var r = 0u; r < count; r++) {
         for (var quad = x; quad < params.quads_v; quad += GRID_X) {

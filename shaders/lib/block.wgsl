@@ -1,5 +1,5 @@
-// What one invocation holds of a tile in registers: 8 rows by 4 columns, a Block, or by up to 8, a Wide. Rows are written out as named values,
-// which compilers keep in registers, not always the elements of an array.
+// What one invocation holds of a tile in registers: 8 rows by 4 columns, a Block, or by up to 8, a Wide. Rows are written out as named
+// values, which compilers keep in registers, not always the elements of an array.
 //
 // A set of the 32 pairs of a Block is a u32: bit 4 r + c is row r and column c.
 
@@ -173,8 +173,10 @@ const ALL: u32 = 0xffffffffu;
 // a where the set has the pair, otherwise b.
 fn within(pairs: u32, a: Block, b: Block) -> Block {
     return Block(
-        select(b.r0, a.r0, pairs_of(pairs, 0u)), select(b.r1, a.r1, pairs_of(pairs, 1u)), select(b.r2, a.r2, pairs_of(pairs, 2u)), select(b.r3, a.r3, pairs_of(pairs, 3u)),
-        select(b.r4, a.r4, pairs_of(pairs, 4u)), select(b.r5, a.r5, pairs_of(pairs, 5u)), select(b.r6, a.r6, pairs_of(pairs, 6u)), select(b.r7, a.r7, pairs_of(pairs, 7u)),
+        select(b.r0, a.r0, pairs_of(pairs, 0u)), select(b.r1, a.r1, pairs_of(pairs, 1u)),
+        select(b.r2, a.r2, pairs_of(pairs, 2u)), select(b.r3, a.r3, pairs_of(pairs, 3u)),
+        select(b.r4, a.r4, pairs_of(pairs, 4u)), select(b.r5, a.r5, pairs_of(pairs, 5u)),
+        select(b.r6, a.r6, pairs_of(pairs, 6u)), select(b.r7, a.r7, pairs_of(pairs, 7u)),
     );
 }
 
@@ -185,12 +187,15 @@ fn marked(visible: u32, a: Block) -> Block {
 }
 
 // 1 / x, and 0 for a row that has nothing.
-fn inverse_of(rows: Eight) -> Eight {
-    let zero = vec4<f32>();
-    return Eight(select(1.0 / rows.lo, zero, rows.lo == zero), select(1.0 / rows.hi, zero, rows.hi == zero));
+fn inverted(v: vec4<f32>) -> vec4<f32> {
+    return select(1.0 / v, vec4<f32>(), v == vec4<f32>());
 }
 
-// The rows, for loops over those that exist: the number is not known to compilers, which would write out 8 or 16 memory accesses and take long.
+fn inverse_of(rows: Eight) -> Eight {
+    return Eight(inverted(rows.lo), inverted(rows.hi));
+}
+
+// The rows, for loops over those that exist: the number is not known to compilers, which would write out 8 or 16 accesses and take long.
 fn rows_of(c: Block) -> array<vec4<f32>, 8> {
     return array<vec4<f32>, 8>(c.r0, c.r1, c.r2, c.r3, c.r4, c.r5, c.r6, c.r7);
 }

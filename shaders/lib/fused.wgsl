@@ -4,8 +4,8 @@
 // A kernel says which way its tiles lie: with TRANSPOSED the 8 rows of an invocation are keys and its 4 columns queries, otherwise
 // the other way round.
 //
-// The importing kernel declares `guide`, which attention/guide.wgsl makes: the sequences, the slopes of the heads, and with the flag
-// MASK the packed mask. With the flag BIAS it declares bias.
+// lib/operands declares `guide`, which attention/guide.wgsl makes: the sequences, the slopes of the heads, and with the flag MASK the
+// packed mask. With the flag BIAS it declares bias.
 
 #import index
 #import math

@@ -1,5 +1,5 @@
-// The pairs of a query and the keys: which are visible, what their logits are, and which ones dropout keeps. One workgroup works on one row,
-// that is one query of one head, of a block of `rows` rows of the matrix of scores.
+// The pairs of a query and the keys: which are visible, what their logits are, and which ones dropout keeps. One workgroup works on one
+// row, that is one query of one head, of a block of `rows` rows of the matrix of scores.
 //
 // The importing kernel declares, under the flags of the same names: mask (MASK), bias (BIAS), dropout_keep (KEEP); RANDOM draws
 // dropout from random numbers instead.

@@ -80,6 +80,11 @@ impl Caps {
         Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), vec![])
     }
 
+    /// Bytes that a binding holds from any start on: it begins at an aligned one before it.
+    pub(crate) fn max_window(&self) -> usize {
+        (self.max_binding - u64::from(self.storage_alignment)) as usize
+    }
+
     /// The width of subgroups, where all have the same.
     pub fn subgroup_width(&self) -> Option<u32> {
         (self.subgroups && self.subgroup_min == self.subgroup_max).then_some(self.subgroup_min)

@@ -1,14 +1,12 @@
-//! What the composed path works on at a time: the tensors of a call by their strides, and the blocks of rows that the scratch matrices hold.
+//! What the composed path works on at a time: a call's tensors by their strides, and the blocks of rows that the scratch matrices hold.
 
-use super::AttentionOptions;
+use super::options::{AttentionOptions, MAX_LENGTH};
 use crate::gpu::{Gpu, Tensor, View};
 use crate::ops::product::Matrices;
 use crate::{DType, Error, Result};
 
 /// The most bytes that one scratch matrix takes. Larger ones save nothing: a block of this size keeps any device busy.
 const SCRATCH: u64 = 64 << 20;
-/// Kernels add a query's index to the shifts of causality and windows, each below this, in an i32.
-const MAX_QUERIES: usize = 1 << 30;
 
 /// A tensor of rows, `[batch, heads, seq, dim]` or `[tokens, heads, dim]`, by its strides.
 #[derive(Clone, Copy, Debug)]
@@ -145,9 +143,9 @@ impl Composed<'_> {
         // A row takes seq_k elements of the scores and, where heads lie between one row and the next, dim_v of each in o.
         let row = self.seq_k.max(self.q.row / self.dim * self.dim_v);
         let bytes = (row * DType::F32.bytes()) as u64 + u64::from(caps.storage_alignment);
-        if self.seq_q >= MAX_QUERIES {
+        if self.seq_q >= MAX_LENGTH {
             let what = "queries of one sequence".to_string();
-            return Err(Error::Limit { op: self.op, what, limit: MAX_QUERIES as u64 - 1, got: self.seq_q as u64 });
+            return Err(Error::Limit { op: self.op, what, limit: MAX_LENGTH as u64 - 1, got: self.seq_q as u64 });
         }
         if bytes > caps.max_binding {
             let what = "bytes of one row of scores or values with its alignment, which one binding must hold".to_string();

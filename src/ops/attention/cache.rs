@@ -1,8 +1,8 @@
 //! Keys and values of the tokens so far, kept on the device for decoding a few tokens at a time.
 //!
-//! Two tensors hold `capacity` rows for each key head, of which the first `kept` are filled; causality hides the rest, since the last query stands
-//! at the last key. When new tokens do not fit, what is still needed of the old ones moves to the front of larger tensors, or of others as
-//! large.
+//! Two tensors hold `capacity` rows for each key head, of which the first `kept` are filled; causality hides the rest, since the last query
+//! stands at the last key. When new tokens do not fit, what is still needed of the old ones moves to the front of larger tensors, or of
+//! others as large.
 
 use super::AttentionOptions;
 use super::copy::{Runs, copy};
@@ -31,7 +31,7 @@ pub struct CacheShape {
 pub struct CacheOptions {
     /// Tokens of each sequence that there is room for at first, at least 1; more room is made when it is needed.
     pub capacity: usize,
-    /// Keys before its own that a query sees, as [`AttentionOptions::window_left`]. What no later query can see is dropped. `None` keeps all.
+    /// Keys before its own that a query sees, as [`AttentionOptions::window_left`]. What no later query sees is dropped. `None` keeps all.
     pub window_left: Option<u32>,
 }
 
@@ -47,9 +47,9 @@ impl Default for CacheOptions {
 /// Each step appends the keys and values of n new tokens, the same number for every batch element, and attends with their n queries. That
 /// gives what causal attention over the whole sequence gives for its last n rows.
 ///
-/// A step costs O(batch · heads_q · n · capacity · (dim + dim_v)), and moving keys costs amortised O(1) rows for each appended one. Without a
-/// window the capacity doubles, so it stays below twice the number of tokens (or at what it was at first). With a window of W it
-/// stays within 2 (W + n) for the largest n that was appended (or at what it was at first). While keys move, the old and the new tensors are
+/// A step costs O(batch · heads_q · n · capacity · (dim + dim_v)), and moving keys costs amortised O(1) rows for each appended one. Without
+/// a window the capacity doubles, so it stays below twice the number of tokens (or at what it was at first). With a window of W it stays
+/// within 2 (W + n) for the largest n that was appended (or at what it was at first). While keys move, the old and the new tensors are
 /// there together. Where twice the room is refused ([`Error::OutOfMemory`], [`Error::Limit`]), just enough is taken.
 ///
 /// When not to use it: for training, since there is no backward; for sequences of different lengths, whose tokens would need key lengths
@@ -101,12 +101,13 @@ impl KvCache {
         Ok(KvCache { shape: *shape, window_left: options.window_left, k, v, len: 0, kept: 0, oldest: 0 })
     }
 
-    /// Appends n tokens for every batch element: k `[batch, heads_kv, n, dim]` and v `[batch, heads_kv, n, dim_v]`, stored as the cache is. They
-    /// are copied on the device, O(batch · heads_kv · n · (dim + dim_v)), and with them the keys still needed when all of them have to move.
+    /// Appends n tokens for every batch element: k `[batch, heads_kv, n, dim]` and v `[batch, heads_kv, n, dim_v]`, stored as the cache is.
+    /// They are copied on the device, O(batch · heads_kv · n · (dim + dim_v)), and with them the keys still needed when all of them have to
+    /// move.
     ///
     /// # Errors
-    /// [`Error::Shape`] and [`Error::Dtype`] for tensors that do not fit; [`Error::Limit`], [`Error::OutOfMemory`] when there is no room for them;
-    /// those of [`Gpu::dispatch`]. The cache is then what it was before.
+    /// [`Error::Shape`] and [`Error::Dtype`] for tensors that do not fit; [`Error::Limit`], [`Error::OutOfMemory`] when there is no room
+    /// for them; those of [`Gpu::dispatch`]. The cache is then what it was before.
     pub fn append(&mut self, gpu: &Gpu, k: &Tensor, v: &Tensor) -> Result<()> {
         let n = self.tokens(k, v)?;
         // No kernel reads and writes one buffer: tensors that are the cache's own are appended to others.
@@ -123,17 +124,18 @@ impl KvCache {
         Ok(())
     }
 
-    /// Attention of the last n tokens over the cache, for their queries q `[batch, heads_q, n, dim]`: causal, and the last query stands at the
-    /// last key. `alibi_slopes` are f32 `[heads_q]`. O(batch · heads_q · n · capacity · (dim + dim_v)).
+    /// Attention of the last n tokens over the cache, for their queries q `[batch, heads_q, n, dim]`: causal, and the last query stands at
+    /// the last key. `alibi_slopes` are f32 `[heads_q]`. O(batch · heads_q · n · capacity · (dim + dim_v)).
     ///
-    /// Of the options, `causal` is always on, and without a `window_left` of its own the cache's is taken. `scale`, `softcap`, `window_right` and
-    /// `path` are as in [`forward`]. With `weights` these are `[batch, heads_q, n, capacity]`, over the rows of [`k`](Self::k).
+    /// Of the options, `causal` is always on, and without a `window_left` of its own the cache's is taken. `scale`, `softcap`,
+    /// `window_right` and `path` are as in [`forward`]. With `weights` these are `[batch, heads_q, n, capacity]`, over the rows of
+    /// [`k`](Self::k).
     ///
     /// # Errors
-    /// [`Error::Shape`] for a q that does not fit, or of more tokens than there are; a cache with a window serves the tokens of the last append,
-    /// and earlier ones only where a smaller `window_left` leaves out the keys that may be gone. [`Error::Argument`] for an `offset`, which
-    /// the cache knows; for a `window_left` beyond the cache's; for dropout, whose random numbers would depend on the capacity.
-    /// Those of [`forward`].
+    /// [`Error::Shape`] for a q that does not fit, or of more tokens than there are; a cache with a window serves the tokens of the last
+    /// append, and earlier ones only where a smaller `window_left` leaves out the keys that may be gone. [`Error::Argument`] for an
+    /// `offset`, which the cache knows; for a `window_left` beyond the cache's; for dropout, whose random numbers would depend on the
+    /// capacity. Those of [`forward`].
     pub fn attend(&self, gpu: &Gpu, q: &Tensor, alibi_slopes: Option<&Tensor>, options: &AttentionOptions) -> Result<Attended> {
         let window_left = self.window(options)?;
         let n = self.queries(q, window_left)?;

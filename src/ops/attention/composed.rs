@@ -133,11 +133,7 @@ impl Composed<'_> {
     /// The parameters of the kernels over pairs, but for the bases of what they bind.
     fn pairs(&self, block: &Block) -> PairsParams {
         let options = self.options;
-        // Sizes are below 2^30, so a shift beyond means all keys or none, and the sum with a query's index fits an i32.
-        let shift = |at: i64| at.clamp(1 - (1 << 30), (1 << 30) - 1) as i32;
-        let low = options.window_left.map_or(i64::MIN, |left| self.offset - i64::from(left));
-        let right = options.window_right.map_or(i64::MAX, |right| self.offset + i64::from(right) + 1);
-        let high = if options.causal { right.min(self.offset + 1) } else { right };
+        let [low, high] = options.shifts(self.offset);
         let strides = |plane: Option<Plane>| plane.map_or([0; 4], |plane| plane.strides.map(|s| s as u32));
         let ([mask_b, mask_h, mask_i, mask_j], [bias_b, bias_h, bias_i, bias_j]) = (strides(self.mask), strides(self.bias));
         let halves = |x: u64| (x as u32, (x >> 32) as u32);
@@ -151,8 +147,8 @@ impl Composed<'_> {
             i0: block.i0 as u32,
             bh0: (block.b0 * self.heads_q + self.head(block)) as u32,
             heads: self.heads_q as u32,
-            low: shift(low),
-            high: shift(high),
+            low,
+            high,
             offset: self.offset as f32,
             softcap: options.softcap,
             scores_base: 0,
@@ -321,7 +317,7 @@ impl Composed<'_> {
 
 /// Writes `value` to `count` elements of an f32 tensor from `first` on.
 pub(crate) fn fill(gpu: &Gpu, tensor: &Tensor, first: usize, count: usize, value: f32) -> Result<()> {
-    let piece = (gpu.caps().max_binding as usize - gpu.caps().storage_alignment as usize) / DType::F32.bytes();
+    let piece = gpu.caps().max_window() / DType::F32.bytes();
     for start in (0..count).step_by(piece) {
         let count = piece.min(count - start);
         let y = tensor.window(first + start, count);

@@ -50,8 +50,8 @@ pub(crate) struct Runs<'a> {
     pub stride: usize,
 }
 
-/// Copies `outer` runs of `count` elements each. Neither may be 0, and every run lies within its tensor. The tensors are f32 or f16, both the
-/// same, and in different buffers, since wgpu lets no dispatch read and write one.
+/// Copies `outer` runs of `count` elements each. Neither may be 0, and every run lies within its tensor. The tensors are f32 or f16, both
+/// the same, and in different buffers, since wgpu lets no dispatch read and write one.
 ///
 /// # Errors
 /// [`Error::Dtype`](crate::Error::Dtype) for tensors of different types; those of [`Gpu::dispatch`].
@@ -59,15 +59,15 @@ pub(crate) fn copy(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, [outer, co
     pad(gpu, op, from, to, outer, [count, count])
 }
 
-/// The same with runs that are longer in the destination: `[from, to]` elements, and zeros in what is left over. `from` may also be the longer
-/// one; then its runs are cut.
+/// The same with runs that are longer in the destination: `[from, to]` elements, and zeros in what is left over. `from` may also be the
+/// longer one; then its runs are cut.
 ///
 /// # Errors
 /// As [`copy`].
 pub(crate) fn pad(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, outer: usize, [x_count, count]: [usize; 2]) -> Result<()> {
     let elem = to.tensor.dtype();
     expect_dtype(op, "x", from.tensor, elem)?;
-    let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize / elem.bytes();
+    let room = gpu.caps().max_window() / elem.bytes();
     for part in parts(room, [outer, count], from.stride.max(to.stride)) {
         let given = x_count.saturating_sub(part.first).min(part.count);
         let window =

@@ -76,9 +76,6 @@ impl<'a> Inputs<'a> {
             return Ok(None);
         }
         let Some(tile) = fused::choose(gpu, OP, &p.options, [self.q, self.k, self.v], d_o)? else { return Ok(None) };
-        let plane = |tensor: Option<&'b Tensor>, broadcast: &Option<Broadcast>| {
-            tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
-        };
         let sequence = |b| fused::Sequence {
             q_first: b * p.heads_q * p.seq_q,
             q_count: p.seq_q,
@@ -118,9 +115,6 @@ impl<'a> Inputs<'a> {
         'a: 'b,
     {
         let p = problem;
-        let plane = |tensor: Option<&'a Tensor>, broadcast: &Option<Broadcast>| {
-            tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
-        };
         Composed {
             op: OP,
             batch: p.batch,
@@ -144,6 +138,10 @@ impl<'a> Inputs<'a> {
             elements: Elements { start: 0, head: (p.seq_q * p.seq_k) as u64, row: p.seq_k as u32 },
         }
     }
+}
+
+fn plane<'a>(tensor: Option<&'a Tensor>, broadcast: &Option<Broadcast>) -> Option<Plane<'a>> {
+    tensor.zip(broadcast.as_ref()).map(|(tensor, broadcast)| Plane { tensor, strides: broadcast.strides })
 }
 
 impl Problem {
@@ -186,9 +184,9 @@ pub struct Gradients {
     pub d_alibi_slopes: Option<Tensor>,
 }
 
-/// o and lse. O(batch · heads_q · visible pairs · (dim + dim_v)) by tiles. Memory beyond the results: a few bytes for each sequence and an eighth of the
-/// mask's; for up to 16 queries as many results as the keys are split into parts; copies of what is not whole quads, rows of a multiple of 4
-/// elements. The composed path takes up to 64 MiB.
+/// o and lse. O(batch · heads_q · visible pairs · (dim + dim_v)) by tiles. Memory beyond the results: a few bytes for each sequence and an
+/// eighth of the mask's; for up to 16 queries as many results as the keys are split into parts; copies of what is not whole quads, rows of
+/// a multiple of 4 elements. The composed path takes up to 64 MiB.
 ///
 /// ```
 /// use wattn::ops::attention::{self, AttentionOptions, Inputs};
@@ -218,8 +216,8 @@ pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &AttentionOptions) -> Result
     Ok(Attended { o, lse, weights })
 }
 
-/// The gradients of every differentiable input, from what [`forward`] returned and d_o `[batch, heads_q, seq_q, dim_v]`. With the options of the
-/// forward, the seed included: dropout is drawn again. Memory beyond the gradients: 16 bytes for each query and head.
+/// The gradients of every differentiable input, from what [`forward`] returned and d_o `[batch, heads_q, seq_q, dim_v]`. With the options
+/// of the forward, the seed included: dropout is drawn again. Memory beyond the gradients: 16 bytes for each query and head.
 ///
 /// # Errors
 /// As [`forward`].
@@ -238,7 +236,6 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, o
         o: rows(o),
         lse,
         d_o: rows(d_o),
-        d_o_quads: rows(d_o),
         d_q: &d_q,
         d_k: &d_k,
         d_v: &d_v,

@@ -8,14 +8,17 @@ use super::fused::MAX_DIM;
 use crate::ops::Settings;
 use crate::{Error, Result};
 
+/// Queries and keys of a sequence are fewer: kernels add a query's index to a shift of causality and windows in an i32.
+pub(crate) const MAX_LENGTH: usize = 1 << 30;
+
 /// Which kernels compute attention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Path {
     /// The fused path where it serves the request, else the composed one.
     #[default]
     Auto,
-    /// Kernels that never store the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities: for head dimensions up to 256, without `weights` and
-    /// without a given dropout mask.
+    /// Kernels that never store the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities: for head dimensions up to 256, without
+    /// `weights` and without a given dropout mask.
     Fused,
     /// A product, a softmax and a product, with the matrix of probabilities in device memory.
     Composed,
@@ -148,6 +151,16 @@ impl AttentionOptions {
             end = end.min(p + right as i64 + 1);
         }
         if first < end { first as usize..end as usize } else { 0..0 }
+    }
+
+    /// `[low, high]`: query i sees keys j with i + low <= j < i + high, by causality and window.
+    pub(crate) fn shifts(&self, offset: i64) -> [i32; 2] {
+        let low = self.window_left.map_or(i64::MIN, |left| offset - i64::from(left));
+        let right = self.window_right.map_or(i64::MAX, |right| offset + i64::from(right) + 1);
+        let high = if self.causal { right.min(offset + 1) } else { right };
+        // Beyond the longest sequence means all keys or none.
+        let most = MAX_LENGTH as i64 - 1;
+        [low, high].map(|at| at.clamp(-most, most) as i32)
     }
 
     /// The number of (query, key) pairs that causality and window leave visible.

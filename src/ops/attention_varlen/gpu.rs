@@ -182,17 +182,7 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, attended: &Attended, d_o: &Tensor, o
     let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
     let (d_q, d_k, d_v) = (like(inputs.q)?, like(inputs.k)?, like(inputs.v)?);
     let rows = |tensor| fused::Rows { tensor, dim: p.dim_v };
-    let results = fused::Upstream {
-        o: rows(o),
-        lse,
-        d_o: rows(d_o),
-        d_o_quads: rows(d_o),
-        d_q: &d_q,
-        d_k: &d_k,
-        d_v: &d_v,
-        d_bias: None,
-        d_alibi_slopes: None,
-    };
+    let results = fused::Upstream { o: rows(o), lse, d_o: rows(d_o), d_q: &d_q, d_k: &d_k, d_v: &d_v, d_bias: None, d_alibi_slopes: None };
     if let Some(call) = p.fused(gpu, inputs, Some(d_o))?
         && fused::served(options, call.backward(gpu, &results))?
     {

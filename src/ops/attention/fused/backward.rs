@@ -17,8 +17,6 @@ pub(crate) struct Upstream<'a> {
     pub o: Rows<'a>,
     pub lse: &'a Tensor,
     pub d_o: Rows<'a>,
-    /// d_o with rows of quads; as d_o for a caller.
-    pub d_o_quads: Rows<'a>,
     pub d_q: &'a Tensor,
     pub d_k: &'a Tensor,
     pub d_v: &'a Tensor,
@@ -30,20 +28,21 @@ impl Fused<'_> {
     /// The gradients.
     pub fn backward(&self, gpu: &Gpu, upstream: &Upstream) -> Result<()> {
         let [q, k, v] = self.quads(gpu)?;
-        let d_o_quads = Quads::filled(gpu, self.op, upstream.d_o)?;
+        let d_o = Quads::filled(gpu, self.op, upstream.d_o)?;
         let results = [(upstream.d_q, self.q.dim), (upstream.d_k, self.k.dim), (upstream.d_v, self.v.dim)];
         let [d_q, d_k, d_v] = results.map(|(tensor, dim)| Quads::empty(gpu, Rows { tensor, dim }));
         let (d_q, d_k, d_v) = (d_q?, d_k?, d_v?);
-        let in_quads = Upstream { d_o_quads: d_o_quads.rows(), d_q: d_q.tensor(), d_k: d_k.tensor(), d_v: d_v.tensor(), ..*upstream };
-        Fused { q: q.rows(), k: k.rows(), v: v.rows(), ..self.clone() }.backward_in_quads(gpu, &in_quads)?;
+        let in_quads = Upstream { d_q: d_q.tensor(), d_k: d_k.tensor(), d_v: d_v.tensor(), ..*upstream };
+        Fused { q: q.rows(), k: k.rows(), v: v.rows(), ..self.clone() }.backward_in_quads(gpu, &in_quads, d_o.rows())?;
         [d_q, d_k, d_v].iter().try_for_each(|quads| quads.give_back(gpu, self.op))
     }
 
-    fn backward_in_quads(&self, gpu: &Gpu, upstream: &Upstream) -> Result<()> {
+    /// With d_o in quads beside that of `upstream`, from which delta is made.
+    fn backward_in_quads(&self, gpu: &Gpu, upstream: &Upstream, d_o: Rows) -> Result<()> {
         let row_data = gpu.empty(DType::F32, &[upstream.lse.len(), ROW_DATA])?;
         upstream.row_data(gpu, &row_data)?;
-        let backward = Backward { common: self.common(), d_o: upstream.d_o_quads.tensor.dtype() };
-        let run = Run { call: self, gpu, backward, upstream, row_data: &row_data };
+        let backward = Backward { common: self.common(), d_o: d_o.tensor.dtype() };
+        let run = Run { call: self, gpu, backward, upstream, d_o, row_data: &row_data };
         run.queries()?;
         run.keys()?;
         if let Some(d_bias) = upstream.d_bias {
@@ -64,7 +63,7 @@ impl Upstream<'_> {
     /// lse and delta of every row. The kernel of d_q adds l and the gradient of the slope.
     fn row_data(&self, gpu: &Gpu, row_data: &Tensor) -> Result<()> {
         let (rows, dim) = (self.lse.len(), self.o.dim);
-        let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize / DType::F32.bytes();
+        let room = gpu.caps().max_window() / DType::F32.bytes();
         let step = room / dim.max(ROW_DATA);
         for first in (0..rows).step_by(step) {
             let rows = step.min(rows - first);
@@ -103,6 +102,8 @@ struct Run<'r, 'a> {
     gpu: &'r Gpu,
     backward: Backward,
     upstream: &'r Upstream<'r>,
+    /// With rows of quads.
+    d_o: Rows<'r>,
     row_data: &'r Tensor,
 }
 
@@ -121,7 +122,7 @@ impl<'r> Run<'r, '_> {
     fn params(&self, piece: &Piece, guide: &super::guide::Guide) -> FusedParams {
         let call = self.call;
         let mut params = call.params(piece, guide);
-        params.d_o_base = in_quads(call.queries_of(piece, self.upstream.d_o_quads).base);
+        params.d_o_base = in_quads(call.queries_of(piece, self.d_o).base);
         params.row_data_base = in_quads(call.queries_of(piece, self.row_data()).base);
         params
     }
@@ -135,7 +136,7 @@ impl<'r> Run<'r, '_> {
             Bind::Read(call.keys_of(piece, call.v).view),
             Bind::maybe(call.bias.map(|bias| call.pairs_of(piece, bias.tensor, bias.strides).view)),
             Bind::Read(guide.tensor.view()),
-            Bind::Read(call.queries_of(piece, self.upstream.d_o_quads).view),
+            Bind::Read(call.queries_of(piece, self.d_o).view),
         ]
     }
 

@@ -116,7 +116,7 @@ impl Fused<'_> {
 
     fn merge(&self, gpu: &Gpu, [o_parts, lse_parts]: [&Tensor; 2], [o, lse]: [&Tensor; 2], parts: usize) -> Result<()> {
         let (rows, dim) = (lse.len(), self.v.dim);
-        let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize / 4;
+        let room = gpu.caps().max_window() / 4;
         let step = (room / (parts * dim)).min(rows);
         for first in (0..rows).step_by(step) {
             let rows = step.min(rows - first);

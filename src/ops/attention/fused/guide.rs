@@ -127,28 +127,10 @@ impl Fused<'_> {
     }
 
     fn sequence_words(&self, piece: &Piece) -> Vec<i32> {
-        // Sizes are below 2^30, so a shift beyond means all keys or none, and the sum with a query's index fits an i32.
-        let shift = |at: i64| at.clamp(1 - (1 << 30), (1 << 30) - 1) as i32;
-        let options = self.options;
         let words = |s: &super::Sequence| {
-            let low = options.window_left.map_or(i64::MIN, |left| s.offset - i64::from(left));
-            let right = options.window_right.map_or(i64::MAX, |right| s.offset + i64::from(right) + 1);
-            let high = if options.causal { right.min(s.offset + 1) } else { right };
+            let [low, high] = self.options.shifts(s.offset);
             let [q_first, q_count, k_first, k_count, k_rows] = [s.q_first, s.q_count, s.k_first, s.k_count, s.k_rows].map(|n| n as i32);
-            [
-                q_first,
-                q_count,
-                k_first,
-                k_count,
-                shift(low),
-                shift(high),
-                s.offset as i32,
-                k_rows,
-                s.random as i32,
-                (s.random >> 32) as i32,
-                0,
-                0,
-            ]
+            [q_first, q_count, k_first, k_count, low, high, s.offset as i32, k_rows, s.random as i32, (s.random >> 32) as i32, 0, 0]
         };
         self.sequences[piece.sequences.clone()].iter().flat_map(words).collect()
     }

@@ -37,68 +37,41 @@ crate::params! {
     }
 }
 
+const Q: Binding = Binding::read("q");
+const K: Binding = Binding::read("k");
+const V: Binding = Binding::read("v");
+const BIAS: Binding = Binding::read("bias").when("BIAS");
+/// As `GUIDE` writes it.
+const GUIDE_READ: Binding = Binding::read("guide");
+const D_O: Binding = Binding::read("d_o");
+const ROW_DATA: Binding = Binding::read("row_data");
+
 static FORWARD: Kernel = Kernel {
     name: "attention/fused_forward",
     source: include_str!("../../../../shaders/attention/fused_forward.wgsl"),
     params: FusedParams::FIELDS,
-    bindings: &[
-        Binding::read("q"),
-        Binding::read("k"),
-        Binding::read("v"),
-        Binding::read("bias").when("BIAS"),
-        Binding::read("guide"),
-        Binding::write("o"),
-        Binding::write("lse"),
-    ],
+    bindings: &[Q, K, V, BIAS, GUIDE_READ, Binding::write("o"), Binding::write("lse")],
 };
 
 static BACKWARD_Q: Kernel = Kernel {
     name: "attention/fused_backward_q",
     source: include_str!("../../../../shaders/attention/fused_backward_q.wgsl"),
     params: FusedParams::FIELDS,
-    bindings: &[
-        Binding::read("q"),
-        Binding::read("k"),
-        Binding::read("v"),
-        Binding::read("bias").when("BIAS"),
-        Binding::read("guide"),
-        Binding::read("d_o"),
-        Binding::write("row_data"),
-        Binding::write("d_q"),
-    ],
+    bindings: &[Q, K, V, BIAS, GUIDE_READ, D_O, Binding::write("row_data"), Binding::write("d_q")],
 };
 
 static BACKWARD_KV: Kernel = Kernel {
     name: "attention/fused_backward_kv",
     source: include_str!("../../../../shaders/attention/fused_backward_kv.wgsl"),
     params: FusedParams::FIELDS,
-    bindings: &[
-        Binding::read("q"),
-        Binding::read("k"),
-        Binding::read("v"),
-        Binding::read("bias").when("BIAS"),
-        Binding::read("guide"),
-        Binding::read("d_o"),
-        Binding::read("row_data"),
-        Binding::write("d_k").when("D_K"),
-        Binding::write("d_v").when("D_V"),
-    ],
+    bindings: &[Q, K, V, BIAS, GUIDE_READ, D_O, ROW_DATA, Binding::write("d_k").when("D_K"), Binding::write("d_v").when("D_V")],
 };
 
 static BACKWARD_BIAS: Kernel = Kernel {
     name: "attention/fused_backward_bias",
     source: include_str!("../../../../shaders/attention/fused_backward_bias.wgsl"),
     params: FusedParams::FIELDS,
-    bindings: &[
-        Binding::read("q"),
-        Binding::read("k"),
-        Binding::read("v"),
-        Binding::read("bias").when("BIAS"),
-        Binding::read("guide"),
-        Binding::read("d_o"),
-        Binding::read("row_data"),
-        Binding::write("d_bias"),
-    ],
+    bindings: &[Q, K, V, BIAS, GUIDE_READ, D_O, ROW_DATA, Binding::write("d_bias")],
 };
 
 static GUIDE: Kernel = Kernel {
@@ -174,7 +147,7 @@ pub(super) struct Backward {
 
 impl Backward {
     fn knobs(self) -> Knobs {
-        self.common.knobs().dtype("elem_d_o", self.d_o)
+        self.common.knobs().flag("D_O", true).dtype("elem_d_o", self.d_o)
     }
 
     /// Whether there are kernels for a d_o of this type: f32, or as q, k and v.

@@ -4,13 +4,11 @@ use std::ops::Range;
 
 use super::{Fused, Rows, Sequence};
 use crate::gpu::{Gpu, Tensor, View};
+use crate::ops::attention::options::MAX_LENGTH;
 use crate::{Error, Result};
 
 /// Rows and columns of a cell of the packed mask, at which pieces begin.
 pub(super) const CELL: usize = 32;
-
-/// Kernels add a query's index to the shifts of causality and windows, each below this, in an i32.
-const MAX_LENGTH: usize = 1 << 30;
 
 /// What a dispatch does: ranges of sequences, query heads, queries and keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +115,7 @@ impl<'a> Fused<'a> {
 
     /// Whether every binding of a piece is small enough. `widest` are the largest rows of tensors of queries and keys, in bytes.
     fn fits(&self, gpu: &Gpu, piece: &Piece, widest: [usize; 2]) -> bool {
-        let room = (gpu.caps().max_binding - u64::from(gpu.caps().storage_alignment)) as usize;
+        let room = gpu.caps().max_window();
         let pairs = self.bias.map_or(0, |bias| 4 * span_of_pairs(piece, bias.strides, self.max_keys()).len());
         let mask = self.mask.map_or(0, |mask| span_of_pairs(piece, mask.strides, self.max_keys()).len());
         let bytes = [

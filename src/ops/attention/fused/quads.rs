@@ -1,4 +1,4 @@
-//! Rows as whole quads: the kernels read vectors of 4 elements. Tensors whose rows are something else are copied to wider rows and, results, back.
+//! Rows as whole quads: the kernels read vectors of 4 elements. Tensors of other rows are copied to wider ones and, results, back.
 
 use super::{Fused, Rows};
 use crate::Result;
