@@ -101,12 +101,7 @@ fn compile(shared: &Shared, kernel: &'static Kernel, knobs: Knobs) -> Result<Pip
         (raw, layout)
     });
     let (raw, layout) = pipeline.map_err(refused)?;
-    let bindings = kernel
-        .bindings
-        .iter()
-        .zip(1..)
-        .map(|(b, number)| b.present(&knobs).then_some((number, b.access)))
-        .collect();
+    let bindings = kernel.bindings.iter().zip(1..).map(|(b, number)| b.present(&knobs).then_some((number, b.access))).collect();
     shared.count_pipeline();
     Ok(Pipeline { raw, layout, kernel, knobs, params_size: params_size(kernel.params), bindings })
 }

@@ -2,35 +2,64 @@
 
 use crate::Result;
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel};
-use crate::ops::recurrent::{self, FIELDS, Cell, Inputs, Options, Outputs, Reset, Saved};
+use crate::ops::recurrent::{self, Cell, FIELDS, Inputs, Options, Outputs, Reset, Saved};
 use crate::ops::{Prepared, Request};
 
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "gru/forward",
     source: include_str!("../../../shaders/gru/forward.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::write("gates"), Binding::write("h"), Binding::write("reset").when("BEFORE"), Binding::write("output").unless("BEFORE")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::write("gates"),
+        Binding::write("h"),
+        Binding::write("reset").when("BEFORE"),
+        Binding::write("output").unless("BEFORE"),
+    ],
 };
 
 pub(crate) static FORWARD_CANDIDATE: Kernel = Kernel {
     name: "gru/forward_candidate",
     source: include_str!("../../../shaders/gru/forward_candidate.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("reset"), Binding::write("gates"), Binding::write("h"), Binding::write("output")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("reset"),
+        Binding::write("gates"),
+        Binding::write("h"),
+        Binding::write("output"),
+    ],
 };
 
 pub(crate) static BACKWARD: Kernel = Kernel {
     name: "gru/backward",
     source: include_str!("../../../shaders/gru/backward.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("h"), Binding::read("d_y"), Binding::write("gates"), Binding::write("d_h"), Binding::write("d_n").when("BEFORE")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("h"),
+        Binding::read("d_y"),
+        Binding::write("gates"),
+        Binding::write("d_h"),
+        Binding::write("d_n").when("BEFORE"),
+    ],
 };
 
 pub(crate) static BACKWARD_RESET: Kernel = Kernel {
     name: "gru/backward_reset",
     source: include_str!("../../../shaders/gru/backward_reset.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("h"), Binding::read("d_n"), Binding::write("gates"), Binding::write("d_h")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("h"),
+        Binding::read("d_n"),
+        Binding::write("gates"),
+        Binding::write("d_h"),
+    ],
 };
 
 /// Every kernel variant.

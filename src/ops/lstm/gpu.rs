@@ -2,14 +2,23 @@
 
 use crate::Result;
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Params};
-use crate::ops::recurrent::{self, FIELDS, PeepParams, Cell, Inputs, Options, Outputs, Saved};
+use crate::ops::recurrent::{self, Cell, FIELDS, Inputs, Options, Outputs, PeepParams, Saved};
 use crate::ops::{Prepared, Request};
 
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "lstm/forward",
     source: include_str!("../../../shaders/lstm/forward.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("peep").when("PEEP"), Binding::write("gates"), Binding::write("cells"), Binding::write("h"), Binding::write("m").when("PROJECTED"), Binding::write("output").unless("PROJECTED")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("peep").when("PEEP"),
+        Binding::write("gates"),
+        Binding::write("cells"),
+        Binding::write("h"),
+        Binding::write("m").when("PROJECTED"),
+        Binding::write("output").unless("PROJECTED"),
+    ],
 };
 
 pub(crate) static FORWARD_PROJECTION: Kernel = Kernel {
@@ -23,14 +32,31 @@ pub(crate) static BACKWARD: Kernel = Kernel {
     name: "lstm/backward",
     source: include_str!("../../../shaders/lstm/backward.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("peep").when("PEEP"), Binding::read("cells"), Binding::read("d_p").when("PROJECTED"), Binding::read("d_y").unless("PROJECTED"), Binding::write("gates"), Binding::write("d_c"), Binding::write("d_h").unless("PROJECTED")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("peep").when("PEEP"),
+        Binding::read("cells"),
+        Binding::read("d_p").when("PROJECTED"),
+        Binding::read("d_y").unless("PROJECTED"),
+        Binding::write("gates"),
+        Binding::write("d_c"),
+        Binding::write("d_h").unless("PROJECTED"),
+    ],
 };
 
 pub(crate) static BACKWARD_PROJECTION: Kernel = Kernel {
     name: "lstm/backward_projection",
     source: include_str!("../../../shaders/lstm/backward_projection.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("gates"), Binding::read("d_y"), Binding::write("d_h"), Binding::write("d_p")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("gates"),
+        Binding::read("d_y"),
+        Binding::write("d_h"),
+        Binding::write("d_p"),
+    ],
 };
 
 pub(crate) static BACKWARD_PEEP: Kernel = Kernel {

@@ -31,8 +31,8 @@ pub use gpu::{forward, forward_saving};
 
 pub use super::recurrent::backward;
 
-use super::recurrent::{Cell, tunings};
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
+use super::recurrent::{Cell, tunings};
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};

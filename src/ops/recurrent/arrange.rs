@@ -160,7 +160,8 @@ impl<'a> Arrange<'a> {
         if rows == 0 || columns == 0 {
             return [0, 1];
         }
-        let taken = |slots: Slots| slots.into_iter().take(self.size[1]).filter(|&slot| slot < NOTHING).max().map_or(0, |slot| slot as usize);
+        let taken =
+            |slots: Slots| slots.into_iter().take(self.size[1]).filter(|&slot| slot < NOTHING).max().map_or(0, |slot| slot as usize);
         let (first_slot, last_slot) = self.slots.map_or((first[1], first[1] + size[1] - 1), |slots| (0, taken(slots)));
         let low = self.from.start + first[0] * row + first_slot * slot + first[2] * column;
         [low, low + (rows - 1) * row + (last_slot - first_slot) * slot + (columns - 1) * column + 1]

@@ -288,7 +288,12 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, saved: Saved, upstream: &Upstream) -
     let problem = inputs.problem(p.cell, &options, upstream)?;
     if problem != p {
         let got = format!("inputs of {problem:?}");
-        return Err(crate::Error::Argument { op: p.cell.op(), key: "saved".into(), expected: format!("the inputs of its forward, {p:?}"), got });
+        return Err(crate::Error::Argument {
+            op: p.cell.op(),
+            key: "saved".into(),
+            expected: format!("the inputs of its forward, {p:?}"),
+            got,
+        });
     }
     Call::new(gpu, &problem, inputs, saved.lengths.as_deref())?.backward(saved.layers, upstream)
 }

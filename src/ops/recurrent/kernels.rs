@@ -69,19 +69,26 @@ impl Pass {
         }
     }
 
+    /// Columns that are written together: a vector of four units, or all gates of those.
+    pub fn together(self) -> usize {
+        if matches!(self, Pass::LstmForward { .. } | Pass::GruForward(_)) { 16 } else { 4 }
+    }
+
     /// Every pass of a kind of cell.
     fn all(cell: Cell) -> Vec<Self> {
         match cell {
-            Cell::Rnn(_) => [Nonlinearity::Tanh, Nonlinearity::Relu].into_iter().flat_map(|n| [Pass::RnnForward(n), Pass::RnnBackward(n)]).collect(),
+            Cell::Rnn(_) => {
+                [Nonlinearity::Tanh, Nonlinearity::Relu].into_iter().flat_map(|n| [Pass::RnnForward(n), Pass::RnnBackward(n)]).collect()
+            }
             Cell::Gru(_) => {
                 let both = [Reset::After, Reset::Before].into_iter().flat_map(|reset| [Pass::GruForward(reset), Pass::GruBackward(reset)]);
                 both.chain([Pass::GruForwardCandidate, Pass::GruBackwardReset]).collect()
             }
             Cell::Lstm => {
                 let flags = [(false, false), (false, true), (true, false), (true, true)];
-                let both = flags.into_iter().flat_map(|(peep, projected)| {
-                    [Pass::LstmForward { peep, projected }, Pass::LstmBackward { peep, projected }]
-                });
+                let both = flags
+                    .into_iter()
+                    .flat_map(|(peep, projected)| [Pass::LstmForward { peep, projected }, Pass::LstmBackward { peep, projected }]);
                 both.chain([Pass::LstmForwardProjection, Pass::LstmBackwardProjection]).collect()
             }
         }
@@ -127,5 +134,8 @@ impl Variant for Step {
 /// Every variant that walks steps of a kind of cell.
 pub(super) fn all(cell: Cell, caps: &Caps) -> Vec<AnyVariant> {
     let tiles = Tile::all(caps);
-    Pass::all(cell).into_iter().flat_map(|pass| tiles.iter().map(move |&tile| AnyVariant::of(Step { pass, tile })).collect::<Vec<_>>()).collect()
+    Pass::all(cell)
+        .into_iter()
+        .flat_map(|pass| tiles.iter().map(move |&tile| AnyVariant::of(Step { pass, tile })).collect::<Vec<_>>())
+        .collect()
 }

@@ -136,7 +136,14 @@ impl<'a> Layer<'a> {
     }
 
     /// A weight of each direction, PyTorch's `[gates·hidden, columns]`, as `[directions, units, slots, columns filled up to pitch]`.
-    fn side_by_side(&self, gpu: &Gpu, source: impl Fn(&Weights<'a>) -> &'a Tensor, columns: usize, pitch: usize, slots: Slots) -> Result<Tensor> {
+    fn side_by_side(
+        &self,
+        gpu: &Gpu,
+        source: impl Fn(&Weights<'a>) -> &'a Tensor,
+        columns: usize,
+        pitch: usize,
+        slots: Slots,
+    ) -> Result<Tensor> {
         let (p, op) = (self.problem, self.problem.cell.op());
         let (units, count) = (self.units(), self.slots());
         let y = gpu.empty(DType::F32, &[p.directions, units, count, pitch])?;
@@ -182,7 +189,11 @@ impl<'a> Layer<'a> {
         let (p, op) = (self.problem, self.problem.cell.op());
         let output = filled(p.output);
         // A matrix of each direction with its rows filled up; `turned` exchanges rows and columns.
-        let matrix = |source: &dyn Fn(&Weights<'a>) -> &'a Tensor, skip: usize, [rows, columns]: [usize; 2], turned: bool| -> Result<(Tensor, usize, usize)> {
+        let matrix = |source: &dyn Fn(&Weights<'a>) -> &'a Tensor,
+                      skip: usize,
+                      [rows, columns]: [usize; 2],
+                      turned: bool|
+         -> Result<(Tensor, usize, usize)> {
             let strides = if turned { [1, 0, columns] } else { [columns, 0, 1] };
             let given = if turned { [columns, rows] } else { [rows, columns] };
             let size = given.map(filled);
@@ -279,8 +290,7 @@ impl<'a> Layer<'a> {
         let walks: Vec<Walk> = std::iter::zip(&passes, &weights)
             .map(|(&pass, (weight, columns, depth))| {
                 let (columns, depth) = (*columns, *depth);
-                let weight =
-                    Operand { direction: columns * depth, column: depth, run: depth, ..Operand::shared("weight", weight, true) };
+                let weight = Operand { direction: columns * depth, column: depth, run: depth, ..Operand::shared("weight", weight, true) };
                 let lengths = Operand { batch: 1, run: 1, ..Operand::shared("lengths", self.lengths, false) };
                 let peep = peep.as_ref().map(|peep| Operand {
                     direction: 3 * p.hidden,

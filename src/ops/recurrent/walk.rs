@@ -69,9 +69,6 @@ pub(super) struct Walk<'a> {
     pub operands: Vec<Operand<'a>>,
 }
 
-/// The least columns of a part: the gates of four units, which are written together.
-const LEAST: usize = 16;
-
 /// What a dispatch does.
 #[derive(Clone, Debug)]
 struct Region {
@@ -125,8 +122,9 @@ impl Walk<'_> {
             let halves = halves(&region.directions, 1);
             return halves.into_iter().try_for_each(|directions| self.cut(gpu, Region { directions, ..region.clone() }));
         }
-        if large.column > 0 && region.columns.len() > LEAST {
-            let halves = halves(&region.columns, if region.columns.len() > tile.columns() { tile.columns() } else { LEAST });
+        let least = self.variant.pass.together();
+        if large.column > 0 && region.columns.len() > least {
+            let halves = halves(&region.columns, if region.columns.len() > tile.columns() { tile.columns() } else { least });
             return halves.into_iter().try_for_each(|columns| self.cut(gpu, Region { columns, ..region.clone() }));
         }
         if large.batch > 0 && region.batch.len() > tile.rows() {

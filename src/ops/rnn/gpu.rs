@@ -2,7 +2,7 @@
 
 use crate::Result;
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel};
-use crate::ops::recurrent::{self, FIELDS, Cell, Inputs, Nonlinearity, Options, Outputs, Saved};
+use crate::ops::recurrent::{self, Cell, FIELDS, Inputs, Nonlinearity, Options, Outputs, Saved};
 use crate::ops::{Prepared, Request};
 
 pub(crate) static FORWARD: Kernel = Kernel {
@@ -16,7 +16,14 @@ pub(crate) static BACKWARD: Kernel = Kernel {
     name: "rnn/backward",
     source: include_str!("../../../shaders/rnn/backward.wgsl"),
     params: FIELDS,
-    bindings: &[Binding::read("weight"), Binding::read("lengths"), Binding::read("h"), Binding::read("d_y"), Binding::write("gates"), Binding::write("d_h")],
+    bindings: &[
+        Binding::read("weight"),
+        Binding::read("lengths"),
+        Binding::read("h"),
+        Binding::read("d_y"),
+        Binding::write("gates"),
+        Binding::write("d_h"),
+    ],
 };
 
 /// Every kernel variant.
