@@ -5,6 +5,7 @@
 //! cargo run --release -- attention                      # 1 batch, 8 heads of 64, 1024 queries and keys
 //! cargo run --release -- attention 1024_forward         # one case, or those with a part of their name in common
 //! cargo run --release -- attention --seq 512 --rounds 20 --path composed --csv times.csv
+//! cargo run --release -- lstm                           # 64 steps, 16 sequences, 256 inputs, 256 hidden
 //! ```
 //!
 //! `WATTN_DEVICE` or `--device` chooses the adapter, as for the other benches.
@@ -21,12 +22,14 @@
 //! Results are compared before anything is timed, and again with what was timed last, since burn may change its kernels as it tunes.
 //! The first call of each case is reported apart: it holds the compilation of kernels and burn's tuning. What an earlier case has compiled
 //! or tuned, a later one has for nothing. Drivers keep compiled shaders on disk as well: with Mesa, `MESA_SHADER_CACHE_DISABLE=true` makes
-//! a first call a first one, which for burn on lavapipe 25 takes minutes.
+//! a first call a first one. On lavapipe 25 burn's takes minutes for attention, and for an LSTM half an hour: the kernels that it tries join
+//! products with the gates, and that driver compiles each for two to three minutes.
 //!
 //! burn compiles through WGSL; with `--features vulkan` through SPIR-V.
 
 mod attention;
 mod device;
+mod lstm;
 mod report;
 mod turns;
 
@@ -45,11 +48,14 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 enum Args {
     /// Attention: forward, and forward with backward.
     Attention(attention::Args),
+    /// One LSTM layer: inference, and training.
+    Lstm(lstm::Args),
 }
 
 fn main() -> ExitCode {
     let done = match &Args::parse() {
         Args::Attention(args) => attention::run(args),
+        Args::Lstm(args) => lstm::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
