@@ -22,8 +22,9 @@
 //! Results are compared before anything is timed, and again with what was timed last, since burn may change its kernels as it tunes.
 //! The first call of each case is reported apart: it holds the compilation of kernels and burn's tuning. What an earlier case has compiled
 //! or tuned, a later one has for nothing. Drivers keep compiled shaders on disk as well: with Mesa, `MESA_SHADER_CACHE_DISABLE=true` makes
-//! a first call a first one. On lavapipe 25 burn's takes minutes for attention, and for an LSTM half an hour: the kernels that it tries join
-//! products with the gates, and that driver compiles each for two to three minutes.
+//! a first call a first one. On lavapipe 25 burn's takes minutes for attention and more than half an hour for both cases of the LSTM: the
+//! kernels that it tries join products with the gates, and that driver compiles one of them for minutes. With what the driver kept it is
+//! seconds, and what an interrupted run has compiled is kept.
 //!
 //! burn compiles through WGSL; with `--features vulkan` through SPIR-V.
 
