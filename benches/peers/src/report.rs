@@ -7,7 +7,17 @@ use std::path::Path;
 use comfy_table::{CellAlignment, Table, presets};
 use wattn::wgpu::AdapterInfo;
 
-use crate::{Args, Result};
+use crate::Result;
+use crate::turns::Options;
+
+/// What was compared.
+pub struct Subject<'a> {
+    /// wattn's name for it.
+    pub op: &'static str,
+    pub shape: &'a [usize],
+    /// What else the table's heading should say.
+    pub note: &'a str,
+}
 
 /// One library's times in one case, in seconds.
 pub struct Row {
@@ -18,7 +28,7 @@ pub struct Row {
     runs: usize,
     fastest: f64,
     median: f64,
-    /// From wattn's outputs, as a part of their largest value.
+    /// From what was expected, as a part of the largest value.
     difference: f64,
 }
 
@@ -45,10 +55,19 @@ fn text(shape: &[usize]) -> String {
     shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",")
 }
 
+/// Prints the rows and appends them to the file that was asked for.
+pub fn finish(info: &AdapterInfo, options: &Options, subject: &Subject, cases: &[Vec<Row>]) -> Result<()> {
+    if cases.is_empty() {
+        return Err(options.nothing().into());
+    }
+    print(info, options, subject, cases);
+    options.csv.as_ref().map_or(Ok(()), |file| append(file, info, subject, cases))
+}
+
 /// Prints a table, the rows of each case together; wattn's are first.
-pub fn print(info: &AdapterInfo, args: &Args, shape: &[usize], cases: &[Vec<Row>]) {
-    println!("attention {} on {}, {} {}", text(shape), info.name, info.driver, info.driver_info);
-    println!("wattn with path {}, burn {}; {} rounds\n", args.path, burn_version(), args.rounds);
+fn print(info: &AdapterInfo, options: &Options, subject: &Subject, cases: &[Vec<Row>]) {
+    println!("{} {} on {}, {} {}", subject.op, text(subject.shape), info.name, info.driver, info.driver_info);
+    println!("burn {}{}; {} rounds\n", burn_version(), subject.note, options.rounds);
     let mut table = Table::new();
     let headings = ["case", "library", "first call", "median", "fastest", "GFLOP/s", "of wattn's time", "differs by"];
     table.load_preset(presets::NOTHING).set_header(headings);
@@ -78,7 +97,7 @@ pub fn print(info: &AdapterInfo, args: &Args, shape: &[usize], cases: &[Vec<Row>
 
 /// Appends the rows to a CSV file, which gets a line of headings when it is new. The columns are those of benches/record, with the library
 /// and its first call, and without bytes: the libraries do not move the same.
-pub fn append(path: &Path, info: &AdapterInfo, shape: &[usize], cases: &[Vec<Row>]) -> Result<()> {
+fn append(path: &Path, info: &AdapterInfo, subject: &Subject, cases: &[Vec<Row>]) -> Result<()> {
     let mut lines = String::new();
     if !path.exists() {
         lines += "device,driver,library,op,case,shape,runs,first_ms,fastest_ms,median_ms,gflops,clock,load\n";
@@ -89,14 +108,15 @@ pub fn append(path: &Path, info: &AdapterInfo, shape: &[usize], cases: &[Vec<Row
     for row in cases.iter().flatten() {
         let burn = format!(" {}", burn_version());
         lines += &format!(
-            "\"{}\",\"{} {}\",{}{},attention,{},\"{}\",{},{:.4},{:.4},{:.4},{:.3},wall,{load}\n",
+            "\"{}\",\"{} {}\",{}{},{},{},\"{}\",{},{:.4},{:.4},{:.4},{:.3},wall,{load}\n",
             info.name,
             info.driver,
             info.driver_info,
             row.library,
             if row.library == "wattn" { "" } else { &burn },
+            subject.op,
             row.case,
-            text(shape),
+            text(subject.shape),
             row.runs,
             row.first * 1e3,
             row.fastest * 1e3,

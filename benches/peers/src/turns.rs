@@ -1,0 +1,126 @@
+//! Libraries take turns at a case: each is verified, then timed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use wattn::{Gpu, GpuOptions};
+
+use crate::Result;
+use crate::report::Row;
+
+/// The largest difference from what is expected, as a part of the largest value. Two evaluations in f32 differ by 1e-6 or so, one whose
+/// products take f16 by 1e-3, a wrong mask, scale or gate by 1.
+const TOLERANCE: f64 = 1e-4;
+
+/// The options of every comparison.
+#[derive(clap::Args)]
+pub struct Options {
+    /// A part of the names of the cases to run, such as `forward`.
+    filter: Option<String>,
+    /// Times each library is timed in each case.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub rounds: u32,
+    /// Calls of each library between its first one and those that are timed.
+    #[arg(long, default_value_t = 2)]
+    warmup: u32,
+    /// The adapter: auto, or a number or a part of a name as `wattn devices` lists them.
+    #[arg(long, env = "WATTN_DEVICE", default_value = "auto")]
+    device: String,
+    /// A file that the rows are appended to, as CSV.
+    #[arg(long)]
+    pub csv: Option<PathBuf>,
+}
+
+impl Options {
+    /// wattn's device.
+    pub fn open(&self) -> Result<Gpu> {
+        Ok(Gpu::new(&GpuOptions { device: self.device.clone(), ..Default::default() })?)
+    }
+
+    /// Whether a case is to run.
+    pub fn want(&self, case: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| case.contains(filter))
+    }
+
+    /// What is wrong when no case runs.
+    pub fn nothing(&self) -> String {
+        format!("no case's name holds '{}'", self.filter.as_deref().unwrap_or_default())
+    }
+}
+
+/// Outputs and gradients by name.
+pub type Values = BTreeMap<String, Vec<f32>>;
+
+/// The outputs of a call, alive on the device until this is called or dropped.
+pub type Outputs = Box<dyn FnOnce() -> Result<Values>>;
+
+/// One library, ready to run one case.
+pub struct Side<'a> {
+    pub name: &'static str,
+    /// Runs once and waits for the device.
+    pub run: Box<dyn FnMut() -> Result<Outputs> + 'a>,
+}
+
+impl Side<'_> {
+    /// Runs once: the seconds until the device was idle, and the outputs.
+    fn time(&mut self) -> Result<(f64, Outputs)> {
+        let start = Instant::now();
+        let outputs = (self.run)()?;
+        Ok((start.elapsed().as_secs_f64(), outputs))
+    }
+}
+
+/// The largest difference from what is expected, as a part of the largest value. An error when it is beyond the tolerance.
+fn compare(name: &str, got: &Values, expected: &Values) -> Result<f64> {
+    let mut worst = 0.0;
+    for (tensor, a) in expected {
+        let b = got.get(tensor).ok_or_else(|| format!("{name} returns no {tensor}"))?;
+        if a.len() != b.len() {
+            return Err(format!("{name}'s {tensor} has {} elements; expected {}", b.len(), a.len()).into());
+        }
+        let largest = a.iter().fold(0.0, |max, &x| f64::max(max, f64::from(x).abs()));
+        let differences = a.iter().zip(b).map(|(&a, &b)| ((f64::from(a) - f64::from(b)) / largest).abs());
+        // In this order NaN is the largest.
+        let difference = differences.max_by(f64::total_cmp).unwrap_or(0.0);
+        if difference.is_nan() || difference > TOLERANCE {
+            let by = format!("{difference:.2e} of the largest value");
+            return Err(format!("{name}'s {tensor} differs from what is expected by {by}, so no times are given").into());
+        }
+        worst = f64::max(worst, difference);
+    }
+    Ok(worst)
+}
+
+/// Compares every library with what is expected; without that, with the first, wattn.
+fn verify(sides: &[Side], outputs: Vec<Outputs>, expected: Option<&Values>) -> Result<Vec<f64>> {
+    let values = outputs.into_iter().map(|read| read()).collect::<Result<Vec<Values>>>()?;
+    let expected = expected.unwrap_or(&values[0]);
+    sides.iter().zip(&values).map(|(side, got)| compare(side.name, got, expected)).collect()
+}
+
+/// Verifies and times one case.
+pub fn measure(options: &Options, case: &str, flops: f64, sides: &mut [Side], expected: Option<&Values>) -> Result<Vec<Row>> {
+    eprintln!("{case}: first calls");
+    let (first, outputs): (Vec<f64>, Vec<Outputs>) = sides.iter_mut().map(Side::time).collect::<Result<Vec<_>>>()?.into_iter().unzip();
+    verify(sides, outputs, expected)?;
+    for _ in 0..options.warmup {
+        sides.iter_mut().try_for_each(|side| (side.run)().map(drop))?;
+    }
+    let mut samples = vec![vec![]; sides.len()];
+    let mut last = vec![];
+    for _ in 0..options.rounds {
+        // Dropped before the round, not within it: taking memory back is no part of the next call.
+        last.clear();
+        for (side, samples) in sides.iter_mut().zip(&mut samples) {
+            let (seconds, outputs) = side.time()?;
+            samples.push(seconds);
+            last.push(outputs);
+        }
+    }
+    let differences = verify(sides, last, expected)?;
+    let row = |((side, first), (seconds, difference)): ((&Side, f64), (Vec<f64>, f64))| {
+        Row::new(side.name, case.to_string(), flops, first, seconds, difference)
+    };
+    Ok(sides.iter().zip(first).zip(samples.into_iter().zip(differences)).map(row).collect())
+}
