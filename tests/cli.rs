@@ -399,6 +399,10 @@ fn verify_and_profile_an_operation() {
     assert_eq!((&rows[0]["op"], &rows[0]["case"], &rows[0]["dtype"]), (&"softmax".into(), &"5,67".into(), &"f32".into()));
     let ran = wattn(&["profile", "softmax"]).succeeded();
     assert!(ran.out.contains("softmax/backward"), "{}", ran.out);
+    // What goes through time also says what a step takes.
+    let rows = wattn(&["profile", "rnn", "--shape", "5,3,7,11", "--json"]).succeeded().json();
+    let milliseconds = rows[0]["gpu_ms"].as_f64().unwrap();
+    assert!((rows[0]["us_per_step"].as_f64().unwrap() - 1e3 * milliseconds / 5.0).abs() < 1e-6 * milliseconds, "{rows}");
 }
 
 /// A kernel that is wrong by one part in a thousand is found by everything that compares, and nothing is written.

@@ -52,6 +52,9 @@ struct Row {
     gpu_ms: Option<f64>,
     gflops: Option<f64>,
     gbytes_per_s: Option<f64>,
+    /// Of operations that go through time: microseconds of a time step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    us_per_step: Option<f64>,
     /// Null until a peak has been measured on this device.
     share_of_peak: Option<f64>,
 }
@@ -208,6 +211,7 @@ fn row(job: &Job, dtype: &'static str, mut total: Total) -> Row {
         case: job.case.clone(),
         gflops: rate(total.flops),
         gbytes_per_s: rate(total.bytes),
+        us_per_step: median.zip(job.op.steps(&job.request)).map(|(s, steps)| s * 1e6 / steps as f64),
         variant: total.label,
         dtype,
         gpu_ms: median.map(|s| s * 1e3),
@@ -223,6 +227,7 @@ fn table(rows: &[Row]) -> String {
         ("GPU time", true),
         ("arithmetic", true),
         ("memory", true),
+        ("a step", true),
         ("kernel and variant", false),
     ];
     let or_unknown = |text: Option<String>| text.unwrap_or_else(|| "-".into());
@@ -236,6 +241,7 @@ fn table(rows: &[Row]) -> String {
                 or_unknown(row.gpu_ms.map(|ms| print::seconds(ms / 1e3))),
                 or_unknown(row.gflops.map(|x| print::rate(x * 1e9, "FLOP/s"))),
                 or_unknown(row.gbytes_per_s.map(|x| print::rate(x * 1e9, "B/s"))),
+                row.us_per_step.map_or(String::new(), |us| print::seconds(us / 1e6)),
                 row.variant.clone(),
             ]
         }),

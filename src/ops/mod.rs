@@ -84,6 +84,11 @@ pub trait Operation: Sync {
 
     /// What the request costs, forward and, when it has upstream gradients, backward.
     fn cost(&self, request: &Request) -> Result<Cost>;
+
+    /// Time steps that follow one another, where there are any.
+    fn steps(&self, _request: &Request) -> Option<usize> {
+        None
+    }
 }
 
 /// An operation whose tensors are on the device.

@@ -13,6 +13,7 @@ mod gru;
 mod linear;
 mod lstm;
 mod matmul;
+mod recurrent;
 mod rnn;
 mod softmax;
 mod sum;

@@ -26,7 +26,6 @@
 //! kernels that it tries join products with the gates, and that driver compiles one of them for minutes. With what the driver kept it is
 //! seconds, and what an interrupted run has compiled is kept.
 //!
-//! burn compiles through WGSL; with `--features vulkan` through SPIR-V.
 
 mod attention;
 mod device;

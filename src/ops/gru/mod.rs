@@ -89,4 +89,8 @@ impl Operation for Gru {
     fn cost(&self, request: &Request) -> Result<Cost> {
         operation::cost(&SPEC, Cell::Gru(Reset::After).with_settings(&request.settings)?, request)
     }
+
+    fn steps(&self, request: &Request) -> Option<usize> {
+        operation::steps(&SPEC, request)
+    }
 }

@@ -98,4 +98,8 @@ impl Operation for Lstm {
     fn cost(&self, request: &Request) -> Result<Cost> {
         operation::cost(&SPEC, Cell::Lstm.with_settings(&request.settings)?, request)
     }
+
+    fn steps(&self, request: &Request) -> Option<usize> {
+        operation::steps(&SPEC, request)
+    }
 }

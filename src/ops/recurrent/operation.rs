@@ -147,6 +147,12 @@ pub(crate) fn saturate(tensors: &mut Arrays) {
     }
 }
 
+/// T, from the shape of x.
+pub(crate) fn steps(spec: &'static Spec, request: &Request) -> Option<usize> {
+    let batch_first = request.settings.flag(spec.name, "batch_first", false).ok()?;
+    request.tensor("x")?.shape().get(usize::from(batch_first)).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use crate::ops::{Settings, find};

@@ -69,6 +69,9 @@ pub(super) struct Walk<'a> {
     pub operands: Vec<Operand<'a>>,
 }
 
+/// Floating-point operations that a single workgroup does in a fraction of a second on a slow device, one step after the other.
+const ALONE: f64 = 2e8;
+
 /// What a dispatch does.
 #[derive(Clone, Debug)]
 struct Region {
@@ -92,7 +95,8 @@ impl Walk<'_> {
     pub fn most(&self, gpu: &Gpu) -> usize {
         let tiles = self.columns.div_ceil(self.variant.tile.columns());
         let flops = self.flops(1, self.columns, self.params.batch as usize, self.params.directions as usize);
-        let by_time = (gpu.flops_per_submission() / flops) as usize;
+        let alone = self.flops(1, self.columns, self.variant.tile.rows(), 1);
+        let by_time = (gpu.flops_per_submission() / flops).min(ALONE / alone) as usize;
         // Of each tile: the depth of the product, the rows of an invocation with up to four units each, and what is handed over.
         let rounds = tiles * (self.depth / 4 + 8 * 5 + 8);
         let by_rounds = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 2 / rounds);
@@ -127,11 +131,11 @@ impl Walk<'_> {
             let halves = halves(&region.columns, if region.columns.len() > tile.columns() { tile.columns() } else { least });
             return halves.into_iter().try_for_each(|columns| self.cut(gpu, Region { columns, ..region.clone() }));
         }
-        if large.batch > 0 && region.batch.len() > tile.rows() {
-            let halves = halves(&region.batch, tile.rows());
+        if large.batch > 0 && region.batch.len() > 1 {
+            let halves = halves(&region.batch, if region.batch.len() > tile.rows() { tile.rows() } else { 1 });
             return halves.into_iter().try_for_each(|batch| self.cut(gpu, Region { batch, ..region.clone() }));
         }
-        let what = format!("bytes of '{}' for one tile of one step, with its alignment, which one binding must hold", large.name);
+        let what = format!("bytes of '{}' for one sequence and step, with its alignment, which one binding must hold", large.name);
         Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes(large) })
     }
 

@@ -78,4 +78,8 @@ impl Operation for Rnn {
     fn cost(&self, request: &Request) -> Result<Cost> {
         operation::cost(&SPEC, Cell::Rnn(Nonlinearity::Tanh).with_settings(&request.settings)?, request)
     }
+
+    fn steps(&self, request: &Request) -> Option<usize> {
+        operation::steps(&SPEC, request)
+    }
 }
