@@ -64,6 +64,12 @@ pub static CASES: &[Case] = &[
         reshape(tensors, "b", &[33]);
         reshape(tensors, "d_y", &[2, 65]);
     }),
+    // Sizes that the kernel which reads vectors of 4 takes.
+    Case::new("quads_bias", "2,37,132,76", &[]).edit(bias),
+    Case::new("quads_trans_a", "68,36,132", &[("trans_a", "true")]),
+    Case::new("quads_trans_b_bias", "2/1,37,140,100", &[("trans_b", "true")]).edit(bias),
+    Case::new("quads_k_4100", "9,4100,12", &[("trans_b", "true")]).edit(bias),
+    Case::new("quads_batch_repeats", "2/1,1/3,36,68,12", &[("trans_a", "true")]).edit(bias),
     Case::new("f16", "33,65,31", &[("dtype", "f16")]).quick(),
     Case::new("f16_tiles", "128,64,128", &[("dtype", "f16")]),
     Case::new("f16_odd", "5,3,7", &[("dtype", "f16"), ("trans_a", "true")]).edit(bias),

@@ -3,9 +3,9 @@
 use super::{MatmulOptions, OP, Operand, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats, rounded_tensor};
-use crate::ops::product::{self, Extra, Matrices, Product};
+use crate::ops::product::{self, Extra, Matrices, Product, TILE};
 use crate::ops::strided::contiguous;
-use crate::ops::{Prepared, Request, sum};
+use crate::ops::{Prepared, Request, Tuning, sum};
 use crate::{DType, Result};
 
 static FORWARD: Kernel = Kernel {
@@ -34,15 +34,86 @@ impl Variant for Forward {
     }
 }
 
+static BROADCAST: Kernel = Kernel {
+    name: "matmul/broadcast",
+    source: include_str!("../../../shaders/matmul/broadcast.wgsl"),
+    params: product::FIELDS,
+    bindings: &[Binding::read("a"), Binding::read("b"), Binding::read("bias").when("BIAS"), Binding::write("output")],
+};
+
+/// The product from register to register, where a subgroup is `width` wide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Broadcast {
+    width: u32,
+    bias: bool,
+    /// Rows of a go along memory, otherwise its columns; the same of columns of b.
+    a_along_k: bool,
+    b_along_k: bool,
+}
+
+impl Variant for Broadcast {
+    fn kernel(&self) -> &'static Kernel {
+        &BROADCAST
+    }
+
+    fn knobs(&self) -> Knobs {
+        let tile = Knobs::new().u32("GRID_X", self.width).u32("GRID_Y", TILE as u32 / 8).u32("QUADS", 1).flag("SUBGROUPS", true);
+        tile.bool("A_ALONG_K", self.a_along_k).bool("B_ALONG_K", self.b_along_k).flag("BIAS", self.bias)
+    }
+}
+
+impl Broadcast {
+    /// The width of subgroups on a device that it pays on: one that runs on a CPU, where a load costs more than the arithmetic it feeds.
+    fn width(caps: &Caps) -> Option<u32> {
+        caps.subgroup_width().filter(|width| caps.software && (8..=16).contains(width))
+    }
+
+    /// The variant for a product, where there is one: it reads and writes vectors of 4.
+    fn choose(gpu: &Gpu, product: &Product) -> Option<Self> {
+        let width = Broadcast::width(gpu.caps()).filter(|_| gpu.pinned() != Some(Scheme::Workgroup))?;
+        let whole = |m: &Matrices, along: usize, across: usize| {
+            let starts = m.tensor.offset().is_multiple_of(16) && m.start.is_multiple_of(4) && across.is_multiple_of(4);
+            m.tensor.dtype() == DType::F32 && along == 1 && starts && m.batch.iter().all(|stride| stride.is_multiple_of(4))
+        };
+        let Product { a, b, y, k, n, .. } = product;
+        let sizes = k.is_multiple_of(4) && n.is_multiple_of(4);
+        let (a_along_k, b_along_k) = (whole(a, a.col, a.row), whole(b, b.row, b.col));
+        let b_along_k = b_along_k && a_along_k;
+        let fits = (a_along_k || whole(a, a.row, a.col)) && (b_along_k || whole(b, b.col, b.row)) && whole(y, y.col, y.row);
+        (sizes && fits).then_some(Broadcast { width, bias: matches!(product.extra, Extra::OfY(_)), a_along_k, b_along_k })
+    }
+}
+
+/// How operands reach those that multiply them, when a handle is pinned to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Workgroup,
+}
+
+/// The choice of a device, and what it would have been without its subgroups.
+pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
+    let staged = Broadcast::width(caps).map(|_| Tuning::pinned("workgroup memory".into(), Scheme::Workgroup));
+    [Tuning::default()].into_iter().chain(staged).collect()
+}
+
 /// Every kernel variant.
 pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
     let types = floats(caps);
     let all = types.iter().flat_map(|&a| types.iter().flat_map(move |&b| types.iter().map(move |&y| (a, b, y))));
-    all.flat_map(|(a, b, y)| [false, true].map(|bias| AnyVariant::of(Forward { a, b, y, bias }))).collect()
+    let staged = all.flat_map(|(a, b, y)| [false, true].map(|bias| AnyVariant::of(Forward { a, b, y, bias })));
+    let ways = [(true, true), (true, false), (false, false)].into_iter().flat_map(|way| [(way, false), (way, true)]);
+    let broadcast = Broadcast::width(caps).into_iter().flat_map(|width| {
+        let all = ways.clone();
+        all.map(move |((a_along_k, b_along_k), bias)| AnyVariant::of(Broadcast { width, bias, a_along_k, b_along_k }))
+    });
+    staged.chain(broadcast).collect()
 }
 
 /// Records y = a b, or y += a b, with the variant that the storage types call for.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
+    if let Some(variant) = Broadcast::choose(gpu, product) {
+        return product.run(gpu, variant);
+    }
     let bias = matches!(product.extra, Extra::OfY(_));
     product.run(gpu, Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), bias })
 }

@@ -23,7 +23,7 @@ pub use gpu::{Gradients, backward, forward};
 use super::broadcast;
 use super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_product, required};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
@@ -207,6 +207,10 @@ impl Operation for Matmul {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        gpu::tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {
