@@ -80,6 +80,11 @@ impl Bench {
         self.chosen(cases, None);
     }
 
+    /// Times cases whose reference would take minutes: a part of each is verified.
+    pub fn parts(&mut self, cases: &[Case], part: Part) {
+        self.chosen(cases, Some(part));
+    }
+
     /// Times cases for hardware, whose reference would take minutes: a part of each is verified.
     pub fn large(&mut self, cases: &[Case], part: Part) {
         let software = self.gpu.caps().software;

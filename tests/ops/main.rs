@@ -226,5 +226,6 @@ fn a_wrong_result_is_found() {
     let other = Case::new("wrong", "3,5", &[]).request(op, 2).unwrap();
     let expected = Expected::new(op, &other).unwrap();
     let found = check(gpu(), op, &(request, expected), &Tuning::default(), Device::Default);
-    assert!(found.unwrap_err().contains("over the budget"));
+    let message = found.unwrap_err();
+    assert!(message.contains("over the budget"), "{message}");
 }

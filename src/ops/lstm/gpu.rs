@@ -73,6 +73,22 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
 
 /// y and the last states of an LSTM. Nothing is kept: this is for inference. O(layers · directions · T · B · H · (I + H)).
 ///
+/// ```
+/// use wattn::ops::lstm;
+/// use wattn::ops::recurrent::{Inputs, Options, Weights};
+/// # let gpu = wattn::Gpu::new(&wattn::GpuOptions::default())?;
+/// // 10 steps of 2 sequences, 3 inputs, 4 units: gates i, f, g and o have 4 rows each.
+/// let x = gpu.tensor(&[0.5f32; 60], &[10, 2, 3])?;
+/// let (weight_ih, weight_hh) = (gpu.tensor(&[0.1f32; 48], &[16, 3])?, gpu.tensor(&[0.2f32; 64], &[16, 4])?);
+/// let weights = [Weights { weight_ih: &weight_ih, weight_hh: &weight_hh, bias: None, weight_hr: None, peep: None }];
+/// let first = lstm::forward(&gpu, &Inputs::new(&x, &weights), &Options::default())?;
+/// // The states go on.
+/// let inputs = Inputs { h0: Some(&first.hn), c0: first.cn.as_ref(), ..Inputs::new(&x, &weights) };
+/// let second = lstm::forward(&gpu, &inputs, &Options::default())?;
+/// assert_eq!(second.y.shape(), [10, 2, 4]);
+/// # Ok::<(), wattn::Error>(())
+/// ```
+///
 /// # Errors
 /// As [`recurrent::forward`].
 pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &Options) -> Result<Outputs> {
