@@ -6,8 +6,8 @@
 // With the reset gate BEFORE the product gru/backward_reset makes d_s_r, from the d_s_n that is left for it.
 //
 // Shapes    weight: [directions, hidden, hidden, 4], of r, z, nothing, n   h: [slots, batch, directions, hidden]
-//           d_y: [time, batch, directions, hidden] by strides   gates: [time, batch, directions, hidden, 4]   d_h: [batch, directions, hidden]
-//           d_n: [batch, directions, hidden]
+//           d_y: [time, batch, directions, hidden] by strides   gates: [time, batch, directions, hidden, 4]
+//           d_h, d_n: [batch, directions, hidden]
 //           gates hold (r, z, n, q) before and (d_s_r, d_s_z, d_s_n, d_q) after; BEFORE, (r, z, n, r h) and (r, d_s_z, d_s_n, r h)
 // Grid      one workgroup per ROWS sequences and `tiles` times COLS units; an invocation has four units
 // Numerics  f32

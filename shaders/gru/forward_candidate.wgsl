@@ -2,8 +2,8 @@
 //
 //     n = tanh(gx_n + U_n (r h[t-1]))      h[t] = (1 - z) n + z h[t-1]
 //
-// Shapes    weight: [directions, hidden, hidden]   reset: [batch, directions, hidden], which is r h   gates: [time, batch, directions, hidden, 4]
-//           h: [slots, batch, directions, hidden]   y: [time, batch, directions, hidden] by strides
+// Shapes    weight: [directions, hidden, hidden]   reset: [batch, directions, hidden], which is r h
+//           gates: [time, batch, directions, hidden, 4]   h: [slots, batch, directions, hidden]   y: [time, batch, directions, hidden] by strides
 //           gates hold (r, z, gx_n, r h) before and (r, z, n, r h) after
 // Grid      one workgroup per ROWS sequences and COLS units; an invocation has four units
 // Numerics  f32

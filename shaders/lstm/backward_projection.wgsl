@@ -3,7 +3,8 @@
 //     h[t] = W m[t], y[t] = h[t]      d_p[t] = d_h[t] = d_y[t] + carried + d_s[t+1] U
 //
 // Shapes    weight: [directions, outputs, hidden, 4]   gates: [time, batch, directions, hidden, 4], which hold d_s
-//           d_y: [time, batch, directions, outputs] by strides   d_p: [time, batch, directions, outputs]   d_h: [batch, directions, outputs]
+//           d_y: [time, batch, directions, outputs] by strides   d_p: [time, batch, directions, outputs]
+//           d_h: [batch, directions, outputs]
 // Grid      one workgroup per ROWS sequences and COLS outputs; an invocation has four outputs
 // Numerics  f32
 // Source    Sak et al. 2014, arXiv:1402.1128

@@ -97,7 +97,9 @@ fn store(row0: u32, col: u32, block: Block) {
 #if BIAS
         // Once: a later dispatch of the same sum adds to what this one stores.
         if params.accumulate == 0u {
-            value += vec4(bias[extra_at(0u, col)], bias[extra_at(0u, col + 1u)], bias[extra_at(0u, col + 2u)], bias[extra_at(0u, col + 3u)]);
+            let from = extra_at(0u, col);
+            let next = params.extra_col;
+            value += vec4(bias[from], bias[from + next], bias[from + 2u * next], bias[from + 3u * next]);
         }
 #end
         output[at] = value;

@@ -157,8 +157,8 @@ fn dispatches_of_a_step() {
     }
 }
 
-/// 4,096 steps, right to the last, and in many submissions: one by one because a submission holds so many dispatches, and walked because none
-/// may take long.
+/// 4,096 steps, right to the last, and in many submissions: one by one because a submission holds so many dispatches, and walked
+/// because none may take long.
 #[test]
 fn a_long_sequence_is_cut_into_submissions() {
     let (gpu, op) = (Device::Default.open(), find("lstm").unwrap());

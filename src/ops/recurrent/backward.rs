@@ -21,7 +21,8 @@ pub(super) struct StateGradients<'a> {
 }
 
 impl Layer<'_> {
-    /// Makes the gradients of x, `[time, batch, columns]`, and of the weights of each direction, and this layer's part of those of the initial states.
+    /// Makes the gradients of x, `[time, batch, columns]`, and of the weights of each direction, and this layer's part of those of the
+    /// initial states.
     pub fn backward(&self, gpu: &Gpu, kept: Kept, states: &StateGradients, d_y: Lanes) -> Result<(Tensor, Vec<WeightGradients>)> {
         let p = self.problem;
         let (hidden, output, rows) = (filled(p.hidden), filled(p.output), self.rows());

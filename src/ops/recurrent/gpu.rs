@@ -262,7 +262,8 @@ impl<'a> Call<'a> {
 /// y and the last states. Nothing is kept: this is for inference.
 ///
 /// # Errors
-/// As [`Problem::new`] and [`Problem::lengths`]; [`Error::Dtype`](crate::Error::Dtype) for tensors that are not f32; those of [`Gpu::dispatch`].
+/// As [`Problem::new`] and [`Problem::lengths`]; [`Error::Dtype`](crate::Error::Dtype) for tensors that are not f32; those of
+/// [`Gpu::dispatch`].
 pub fn forward(gpu: &Gpu, cell: Cell, inputs: &Inputs, options: &Options) -> Result<Outputs> {
     let problem = inputs.problem(cell, options, &Upstream::default())?;
     Ok(Call::new(gpu, &problem, inputs, inputs.lengths)?.forward(false)?.0)

@@ -97,7 +97,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Elements that the recurrent product takes of each of a unit's gates: which gate of PyTorch's each of the four is.
+    /// What steps keep side by side for a unit is up to four values, in slots. Here: the gate of PyTorch's whose recurrent product each is.
     fn recurrent_slots(&self) -> Slots {
         match self.problem.cell {
             Cell::Rnn(_) => [0, NOTHING, NOTHING, NOTHING],
@@ -117,7 +117,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// Where each gate of PyTorch's is among a unit's four: the inverse, for gradients of input weights and of recurrent ones.
+    /// The inverse: the slot of each gate of PyTorch's, for gradients of input weights and of recurrent ones.
     pub fn gates_of(&self, recurrent: bool) -> Slots {
         match self.problem.cell {
             Cell::Gru(Reset::After) if recurrent => [0, 1, 3, NOTHING],
@@ -125,7 +125,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// The slots that steps have for a unit: four, or one in an RNN.
+    /// Slots of a unit: four, or one in an RNN.
     pub fn slots(&self) -> usize {
         if matches!(self.problem.cell, Cell::Rnn(_)) { 1 } else { 4 }
     }
@@ -249,8 +249,8 @@ impl<'a> Layer<'a> {
         Ok(Some(y))
     }
 
-    /// Copies states of this layer, `[layers·directions, batch, elements]`, to a slot of `[slots, batch, directions, elements filled up]`; zeros where
-    /// there are none. `slot` says which one a direction's is.
+    /// Copies states of this layer, `[layers·directions, batch, elements]`, to a slot of `[slots, batch, directions, elements filled up]`;
+    /// zeros where there are none. `slot` says which one a direction's is.
     pub fn states_in(&self, gpu: &Gpu, states: Option<&Tensor>, elements: usize, to: &Tensor, slot: impl Fn(usize) -> usize) -> Result<()> {
         let p = self.problem;
         let pitch = filled(elements);

@@ -36,7 +36,8 @@ pub(super) fn kernel() -> AnyVariant {
     AnyVariant::of(BackwardPeep)
 }
 
-/// `[directions, 3, hidden]` from the gradients of the sums and the cells. Times that one binding cannot hold are added one after the other.
+/// `[directions, 3, hidden]` from the gradients of the sums and the cells. Times that one binding cannot hold are added one after the
+/// other.
 pub(super) fn gradient(gpu: &Gpu, p: &Problem, gates: &Tensor, cells: &Tensor) -> Result<Tensor> {
     let d_peep = gpu.empty(DType::F32, &[p.directions, 3, p.hidden])?;
     let (caps, row, cell_row) = (gpu.caps(), p.directions * 4 * p.hidden, p.directions * filled(p.hidden));

@@ -65,8 +65,8 @@ const WALKED: usize = 128;
 /// How many steps a dispatch walks at most.
 ///
 /// No barrier reaches across workgroups. So either a step is a dispatch, and its columns are spread over workgroups; or a workgroup
-/// has all columns of its sequences and walks on by itself, which saves a dispatch for each step and leaves most of a large device idle. A step
-/// of two dispatches cannot be walked.
+/// has all columns of its sequences and walks on by itself, which saves a dispatch for each step and leaves most of a large device idle.
+/// A step of two dispatches cannot be walked.
 pub(super) fn steps(gpu: &Gpu, problem: &Problem) -> usize {
     let halves = problem.projection || problem.cell == Cell::Gru(Reset::Before);
     let pace = gpu.pinned().unwrap_or(if problem.hidden <= WALKED { Pace::Walk } else { Pace::Step });
