@@ -9,7 +9,7 @@
 const LANES: u32 = 64u; // power of two
 const_assert((LANES & (LANES - 1u)) == 0u);
 
-var<workgroup> partial: array<f32, LANES>;
+var<workgroup> partials: array<f32, LANES>;
 
 // Where an invocation stands: an argument of the kernel's main.
 struct Lane {
@@ -31,24 +31,24 @@ fn reduce(lane: Lane, maximum: bool, x: f32) -> f32 {
 #if SUBGROUPS
     let mine = select(subgroupAdd(x), subgroupMax(x), maximum);
     if lane.place == 0u {
-        partial[lane.subgroup] = mine;
+        partials[lane.subgroup] = mine;
     }
     workgroupBarrier();
-    var all = partial[0];
+    var all = partials[0];
     for (var i = 1u; i < lane.subgroups; i++) {
-        all = combine(maximum, all, partial[i]);
+        all = combine(maximum, all, partials[i]);
     }
     return all;
 #else
-    partial[lane.local] = x;
+    partials[lane.local] = x;
     for (var half = LANES / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if lane.local < half {
-            partial[lane.local] = combine(maximum, partial[lane.local], partial[lane.local + half]);
+            partials[lane.local] = combine(maximum, partials[lane.local], partials[lane.local + half]);
         }
     }
     workgroupBarrier();
-    return partial[0];
+    return partials[0];
 #end
 }
 

@@ -97,9 +97,9 @@ fn store(row0: u32, col: u32, block: Block) {
 #if BIAS
         // Once: a later dispatch of the same sum adds to what this one stores.
         if params.accumulate == 0u {
-            let from = extra_at(0u, col);
+            let first_bias = extra_at(0u, col);
             let next = params.extra_col;
-            value += vec4(bias[from], bias[from + next], bias[from + 2u * next], bias[from + 3u * next]);
+            value += vec4(bias[first_bias], bias[first_bias + next], bias[first_bias + 2u * next], bias[first_bias + 3u * next]);
         }
 #end
         output[at] = value;

@@ -4,7 +4,7 @@
 //
 // Shapes    x: kept axes i and summed axes t, each found through up to 4 strides   y: likewise
 // Grid      one workgroup per WIDTH outputs, spread over x and y; LANES / WIDTH invocations share an output
-// Numerics  f32; each invocation sums its terms in order, then the partial sums are added pairwise: a fixed order
+// Numerics  f32; each invocation sums its terms in order, then the partials sums are added pairwise: a fixed order
 // Memory    reads x once, writes y once
 // Twin      src/ops/sum/cpu.rs
 
@@ -38,7 +38,7 @@ struct Params {
 @group(0) @binding(1) var<storage, read> x: array<elem_x>;
 @group(0) @binding(2) var<storage, read_write> y: array<f32>;
 
-var<workgroup> partial: array<f32, LANES>;
+var<workgroup> partials: array<f32, LANES>;
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -55,16 +55,16 @@ fn main(
             sum += f32(x[start + offset_of(term, params.summed, params.x_summed)]);
         }
     }
-    partial[local] = sum;
+    partials[local] = sum;
     for (var half = TALL / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if local < half * WIDTH {
-            partial[local] += partial[local + half * WIDTH];
+            partials[local] += partials[local + half * WIDTH];
         }
     }
     if valid && local < WIDTH {
         let at = params.y_base + offset_of(output, params.kept, params.y_kept);
-        var total = params.scale * partial[local];
+        var total = params.scale * partials[local];
         if params.accumulate == 1u {
             total += y[at];
         }

@@ -9,7 +9,7 @@ mod layout;
 mod uniformity;
 mod writers;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -215,6 +215,33 @@ fn no_file_enables_anything() {
         let line = text.lines().find(|line| line.starts_with("enable") || line.starts_with("requires") || line.starts_with("diagnostic"));
         assert_eq!(line, None, "{stem}.wgsl");
     }
+}
+
+/// The WGSL specification's reserved words, section 16.2. naga lets some of them pass; browsers let none.
+const RESERVED: &str =
+    "NULL Self abstract active alignas alignof as asm asm_fragment async attribute auto await become cast catch class co_await
+    co_return co_yield coherent column_major common compile compile_fragment concept const_cast consteval constexpr constinit crate debugger
+    decltype delete demote demote_to_helper do dynamic_cast enum explicit export extends extern external fallthrough filter final finally
+    friend from fxgroup get goto groupshared highp impl implements import inline instanceof interface layout lowp macro macro_rules match
+    mediump meta mod module move mut mutable namespace new nil noexcept noinline nointerpolation non_coherent noncoherent noperspective null
+    nullptr of operator package packoffset partial pass patch pixelfragment precise precision premerge priv protected pub public readonly
+    ref regardless register reinterpret_cast require resource restrict self set shared sizeof smooth snorm static static_assert static_cast
+    std subroutine super target template this thread_local throw trait try type typedef typeid typename typeof union unless unorm unsafe
+    unsized use using varying virtual volatile wgsl where with writeonly yield";
+
+#[test]
+fn no_name_is_a_reserved_word() {
+    let reserved: BTreeSet<&str> = RESERVED.split_whitespace().collect();
+    let mut found = vec![];
+    for stem in stems() {
+        let text = std::fs::read_to_string(shaders().join(format!("{stem}.wgsl"))).unwrap();
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with('#')) {
+            let code = line.split("//").next().unwrap_or_default();
+            let words = code.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| reserved.contains(word));
+            found.extend(words.map(|word| format!("{stem}.wgsl:{}: {word}", number + 1)));
+        }
+    }
+    assert!(found.is_empty(), "{found:?}");
 }
 
 wattn::params! {
