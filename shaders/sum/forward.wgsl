@@ -4,7 +4,7 @@
 //
 // Shapes    x: kept axes i and summed axes t, each found through up to 4 strides   y: likewise
 // Grid      one workgroup per WIDTH outputs, spread over x and y; LANES / WIDTH invocations share an output
-// Numerics  f32; each invocation sums its terms in order, then the partials sums are added pairwise: a fixed order
+// Numerics  f32; each invocation sums its terms in order, then the partial sums are added pairwise: a fixed order
 // Memory    reads x once, writes y once
 // Twin      src/ops/sum/cpu.rs
 

@@ -41,7 +41,7 @@ pub(super) fn kernel() -> AnyVariant {
 pub(super) fn gradient(gpu: &Gpu, p: &Problem, gates: &Tensor, cells: &Tensor) -> Result<Tensor> {
     let d_peep = gpu.empty(DType::F32, &[p.directions, 3, p.hidden])?;
     let (caps, row, cell_row) = (gpu.caps(), p.directions * 4 * p.hidden, p.directions * filled(p.hidden));
-    let room = (caps.max_binding - u64::from(caps.storage_alignment)) as usize / 4;
+    let room = caps.max_window() / DType::F32.bytes();
     let by_rounds = caps.max_rounds.map_or(usize::MAX, |max| max as usize / 2 * (LANES / UNITS));
     let rows = (room / row).min((room / cell_row).saturating_sub(p.batch)).min(by_rounds);
     if rows == 0 {

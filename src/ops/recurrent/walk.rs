@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::kernels::{Step, StepParams};
 use crate::gpu::{Access, Bind, Gpu, Tensor, Variant, View, Work, spread};
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// Which part of a tensor along time a step reaches.
 #[derive(Clone, Copy, Debug)]
@@ -109,8 +109,8 @@ impl Walk<'_> {
 
     fn cut(&self, gpu: &Gpu, region: Region) -> Result<()> {
         let caps = gpu.caps();
-        let bytes = |operand: &Operand| 4 * (self.reach(operand, &region).len() as u64) + u64::from(caps.storage_alignment);
-        let Some(large) = self.operands.iter().find(|operand| bytes(operand) > caps.max_binding) else {
+        let bytes = |operand: &Operand| self.reach(operand, &region).len() * DType::F32.bytes();
+        let Some(large) = self.operands.iter().find(|operand| bytes(operand) > caps.max_window()) else {
             return self.dispatch(gpu, &region);
         };
         let halves = |range: &Range<usize>, unit: usize| {
@@ -136,7 +136,7 @@ impl Walk<'_> {
             return halves.into_iter().try_for_each(|batch| self.cut(gpu, Region { batch, ..region.clone() }));
         }
         let what = format!("bytes of '{}' for one sequence and step, with its alignment, which one binding must hold", large.name);
-        Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes(large) })
+        Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes(large) as u64 + u64::from(caps.storage_alignment) })
     }
 
     /// The elements of a tensor that a region reaches.

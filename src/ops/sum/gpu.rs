@@ -128,8 +128,7 @@ impl Reduction<'_> {
     fn cut(&self, gpu: &Gpu) -> Result<()> {
         let caps = gpu.caps();
         let (x, y) = self.windows();
-        let too_large =
-            |tensor: &Tensor, count: usize| (count * tensor.dtype().bytes()) as u64 + u64::from(caps.storage_alignment) > caps.max_binding;
+        let too_large = |tensor: &Tensor, count: usize| count * tensor.dtype().bytes() > caps.max_window();
         let kept_half = |tensor: usize| {
             let Some(axis) = self.kept.widest(tensor) else { return Err(self.limit(gpu)) };
             let (low, high, [x, y]) = self.kept.halves(axis);
@@ -234,9 +233,8 @@ pub fn backward(gpu: &Gpu, x: &[usize], d_y: &Tensor, options: &SumOptions) -> R
         stride *= if summed { 1 } else { size };
     }
     let (outer, inner) = Dims::new(dims.into_iter().rev()).split();
-    let alignment = gpu.caps().storage_alignment as usize;
     // Whole tensors where they fit; otherwise as much of d_x as one binding holds.
-    let piece = (gpu.caps().max_binding as usize - alignment) / DType::F32.bytes();
+    let piece = gpu.caps().max_window() / DType::F32.bytes();
     for index in 0..outer.count() {
         for first in (0..inner.count()).step_by(piece) {
             let count = piece.min(inner.count() - first);
