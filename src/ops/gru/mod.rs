@@ -13,7 +13,7 @@
 //! before:  d_v = U_nᵀ d_a_n, d_r = d_v h,        d_h = d_h' z + d_v r + U_rᵀ d_a_r + U_zᵀ d_a_z
 //! ```
 //!
-//! Layers, directions, lengths and dropout are those of [`recurrent`](super::recurrent).
+//! Layers, directions, lengths and dropout are those of [`recurrent`].
 //! Sources: Cho et al. 2014, arXiv:1406.1078, with the reset before the product; PyTorch's documentation of `torch.nn.GRU`, with the reset
 //! after it.
 
@@ -26,7 +26,7 @@ pub use gpu::{forward, forward_saving};
 pub use super::recurrent::backward;
 
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
-use super::recurrent::{Cell, Reset, tunings};
+use super::recurrent::{self, Cell, Reset, tunings};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -71,7 +71,7 @@ impl Operation for Gru {
     }
 
     fn cases(&self) -> Vec<Case> {
-        cases::CASES.to_vec()
+        recurrent::cases::with(cases::CASES)
     }
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {

@@ -18,7 +18,7 @@
 //! d_p_i = Σ d_a_i c,  d_p_f = Σ d_a_f c,  d_p_o = Σ d_a_o c'
 //! ```
 //!
-//! Layers, directions, lengths and dropout are those of [`recurrent`](super::recurrent).
+//! Layers, directions, lengths and dropout are those of [`recurrent`].
 //! Sources: Hochreiter and Schmidhuber 1997, "Long short-term memory"; Gers, Schraudolph and Schmidhuber 2002, "Learning precise timing with
 //! LSTM recurrent networks", for peepholes; Sak, Senior and Beaufays 2014, arXiv:1402.1128, for the projection; PyTorch's documentation
 //! of `torch.nn.LSTM`.
@@ -32,7 +32,7 @@ pub use gpu::{forward, forward_saving};
 pub use super::recurrent::backward;
 
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
-use super::recurrent::{Cell, tunings};
+use super::recurrent::{self, Cell, tunings};
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -80,7 +80,7 @@ impl Operation for Lstm {
     }
 
     fn cases(&self) -> Vec<Case> {
-        cases::CASES.to_vec()
+        recurrent::cases::with(cases::CASES)
     }
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {

@@ -20,6 +20,7 @@
 
 mod arrange;
 mod backward;
+pub(crate) mod cases;
 pub(crate) mod cpu;
 mod forward;
 mod gpu;

@@ -4,7 +4,7 @@ use super::{Cell, Options, Problem, suffix};
 use crate::ops::host::{normal, wrong_shape};
 use crate::ops::philox::Rng;
 use crate::ops::{Arrays, Cost, Input, Key, Output, Request, Settings, Spec, parse_shape};
-use crate::{Array, DType, Data, Result};
+use crate::{DType, Data, Result};
 
 pub(crate) const X: Input = Input::new("x", "[T, B, I], or [B, T, I] with batch_first");
 pub(crate) const H0: Input = Input::new("h0", "[layers·dirs, B, H]").optional();
@@ -112,39 +112,6 @@ pub(crate) fn cost(spec: &'static Spec, cell: Cell, request: &Request) -> Result
         written += spec.gradient_elements(request);
     }
     Ok(Cost { flops, bytes: (read + written * DType::F32.bytes()) as f64 })
-}
-
-/// An edit of a case: how many steps each sequence has.
-pub(crate) fn lengths(tensors: &mut Arrays, lengths: &[i32]) {
-    tensors.insert("lengths".into(), Array::i32(&[lengths.len()], lengths.to_vec()));
-}
-
-/// An edit of a case: leaves out the tensors whose names start with one of these.
-pub(crate) fn without(tensors: &mut Arrays, prefixes: &[&str]) {
-    tensors.retain(|name, _| !prefixes.iter().any(|prefix| name.starts_with(prefix)));
-}
-
-/// An edit of a case: NaN and infinities in the steps of x and d_y (time-major) that the lengths leave out.
-pub(crate) fn poison(tensors: &mut Arrays) {
-    let Some(Data::I32(lengths)) = tensors.get("lengths").map(|array| array.data().clone()) else { return };
-    for name in ["x", "d_y"] {
-        let Some(array) = tensors.get_mut(name) else { continue };
-        let columns = array.shape()[2];
-        let Data::F32(values) = array.data_mut() else { continue };
-        for (n, row) in values.chunks_mut(columns).enumerate() {
-            if n / lengths.len() >= lengths[n % lengths.len()] as usize {
-                row.fill([f32::NAN, f32::INFINITY, f32::NEG_INFINITY][n % 3]);
-            }
-        }
-    }
-}
-
-/// An edit of a case: every third element of the biases is far out, every ninth on the other side, so that those gates saturate.
-pub(crate) fn saturate(tensors: &mut Arrays) {
-    for (_, array) in tensors.iter_mut().filter(|(name, _)| name.starts_with("bias_ih")) {
-        let Data::F32(values) = array.data_mut() else { continue };
-        values.iter_mut().enumerate().filter(|(n, _)| n % 3 == 0).for_each(|(n, x)| *x = if n % 9 == 0 { -40.0 } else { 40.0 });
-    }
 }
 
 /// T, from the shape of x.

@@ -8,7 +8,7 @@
 //! d_x = Wᵀ d_a,  d_h = Uᵀ d_a,  d_W = Σ d_a xᵀ,  d_U = Σ d_a hᵀ,  d_b = d_b' = Σ d_a
 //! ```
 //!
-//! Layers, directions, lengths and dropout are those of [`recurrent`](super::recurrent).
+//! Layers, directions, lengths and dropout are those of [`recurrent`].
 //! Sources: Elman 1990, "Finding structure in time"; Werbos 1990, "Backpropagation through time"; PyTorch's documentation of `torch.nn.RNN`.
 
 mod cases;
@@ -20,7 +20,7 @@ pub use gpu::{forward, forward_saving};
 pub use super::recurrent::backward;
 
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
-use super::recurrent::{Cell, Nonlinearity, tunings};
+use super::recurrent::{self, Cell, Nonlinearity, tunings};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -60,7 +60,7 @@ impl Operation for Rnn {
     }
 
     fn cases(&self) -> Vec<Case> {
-        cases::CASES.to_vec()
+        recurrent::cases::with(cases::CASES)
     }
 
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
