@@ -57,6 +57,12 @@ pub enum Error {
         /// The time allowed.
         seconds: f64,
     },
+    /// This driver computes wrong numbers, whatever is left out ([`Gpu::self_test`](crate::Gpu::self_test)).
+    #[error("this driver computes wrong numbers: {faults}")]
+    Wrong {
+        /// Operations, cases and kernels, each with what is wrong.
+        faults: String,
+    },
     /// A shader that does not compose, or that the compiler or the driver refused.
     #[error("shader {kernel}: {message}")]
     Shader {

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::{Session, Verdict, chosen_ops, describe, unknown};
-use crate::gpu::Gpu;
+use crate::gpu::{Gpu, Optional};
 use crate::ops::check::{Expected, Outcome, TensorCheck};
-use crate::ops::{Case, Operation, Tuning};
+use crate::ops::{Case, Operation, SelfTest, Tuning};
 use crate::{Error, Result};
 
 const COMMAND: &str = "verify";
@@ -18,7 +18,7 @@ pub(super) struct Args {
     /// Seed of the drawn tensors.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Only the cases that cover the most in the least time.
+    /// Only the cases that cover the most in the least time, in the variants that this device would use.
     #[arg(long)]
     quick: bool,
     /// Only the case of this name.
@@ -72,8 +72,21 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
             0 => format!("all {ran} right"),
             _ => format!("{wrong} of {ran} WRONG"),
         })?;
+        if wrong > 0 && args.quick {
+            session.line(advice(&gpu.self_test()?))?;
+        }
     }
     Ok(Verdict::of(wrong == 0))
+}
+
+/// What a program can do about wrong numbers.
+fn advice(test: &SelfTest) -> String {
+    let names: Vec<String> = test.without.iter().map(Optional::to_string).collect();
+    match (&test.safe, names.is_empty()) {
+        (None, _) => "not even the kernels that need no optional feature are right on this driver".into(),
+        (Some(_), true) => "a second run was right: this driver is not to be trusted".into(),
+        (Some(_), false) => format!("everything is right without {}: Gpu::without, or what Gpu::self_test returns", names.join(" and ")),
+    }
 }
 
 fn chosen_cases(op: &dyn Operation, args: &Args) -> Vec<Case> {
@@ -85,7 +98,10 @@ fn chosen_cases(op: &dyn Operation, args: &Args) -> Vec<Case> {
 }
 
 fn chosen_tunings(gpu: &Gpu, op: &dyn Operation, args: &Args) -> Vec<Tuning> {
-    op.tunings(gpu.caps()).into_iter().filter(|tuning| args.variant.as_ref().is_none_or(|name| tuning.label == *name)).collect()
+    let chosen = |tuning: &Tuning| args.variant.as_ref().is_none_or(|name| tuning.label == *name);
+    // The first is what the device would use.
+    let most = if args.quick && args.variant.is_none() { 1 } else { usize::MAX };
+    op.tunings(gpu.caps()).into_iter().filter(chosen).take(most).collect()
 }
 
 fn check_case(ops: &[&dyn Operation], args: &Args) -> Result<()> {

@@ -5,6 +5,32 @@ use crate::{Error, Result};
 /// Storage buffers a stage that every kernel may count on: WebGPU's default.
 pub(super) const STORAGE_BUFFERS: u32 = 8;
 
+/// What some devices have and every kernel can do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Optional {
+    /// f16 in storage and arithmetic: without it a tensor of f16 is [`Error::Dtype`].
+    F16,
+    /// Subgroup operations.
+    Subgroups,
+    /// Matrix units.
+    MatrixUnits,
+}
+
+impl Optional {
+    /// All of them.
+    pub const ALL: [Optional; 3] = [Optional::MatrixUnits, Optional::Subgroups, Optional::F16];
+}
+
+impl std::fmt::Display for Optional {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Optional::F16 => "f16",
+            Optional::Subgroups => "subgroups",
+            Optional::MatrixUnits => "matrix units",
+        })
+    }
+}
+
 /// What a device can do, as far as a choice of kernels depends on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caps {
@@ -78,6 +104,23 @@ impl Caps {
     pub fn everything() -> Self {
         let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Noop);
         Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), vec![])
+    }
+
+    /// Whether a kernel may use `feature`.
+    pub fn has(&self, feature: Optional) -> bool {
+        match feature {
+            Optional::F16 => self.f16,
+            Optional::Subgroups => self.subgroups,
+            Optional::MatrixUnits => !self.matrix_units.is_empty(),
+        }
+    }
+
+    pub(super) fn remove(&mut self, feature: Optional) {
+        match feature {
+            Optional::F16 => self.f16 = false,
+            Optional::Subgroups => self.subgroups = false,
+            Optional::MatrixUnits => self.matrix_units.clear(),
+        }
     }
 
     /// Bytes that a binding holds from any start on: it begins at an aligned one before it.

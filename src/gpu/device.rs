@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::adapter::{Caps, pick};
+use super::adapter::{Caps, Optional, pick};
 use super::pipeline::Cache;
 use super::pool::{Buffer, Kind, Memory, Pool};
 use super::recorder::Recorder;
@@ -75,6 +75,8 @@ pub struct Counters {
 #[derive(Clone, Debug)]
 pub struct Gpu {
     pub(super) shared: Arc<Shared>,
+    /// What this handle makes use of: all that the device can do, or less.
+    caps: Arc<Caps>,
     /// The recorder of a user's own command encoder, when this handle was made by [`Gpu::encode`].
     external: Option<Arc<Mutex<Recorder>>>,
     pins: Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -156,7 +158,15 @@ impl Gpu {
             lost: Arc::default(),
             recorder: Mutex::new(Recorder::own()),
         };
-        Gpu { shared: Arc::new(shared), external: None, pins: Arc::default() }
+        Gpu { caps: Arc::new(shared.caps.clone()), shared: Arc::new(shared), external: None, pins: Arc::default() }
+    }
+
+    /// A handle to the same device that makes no use of `features`: for a driver that gets them wrong, which
+    /// [`Gpu::self_test`](crate::Gpu::self_test) finds out.
+    pub fn without(&self, features: &[Optional]) -> Gpu {
+        let mut caps = Caps::clone(&self.caps);
+        features.iter().for_each(|feature| caps.remove(*feature));
+        Gpu { caps: Arc::new(caps), ..self.clone() }
     }
 
     /// For an application that made the device itself and has no lost-device callback of its own: one to set. It holds nothing of
@@ -171,9 +181,9 @@ impl Gpu {
         record_loss(&self.shared.lost, reason, message);
     }
 
-    /// What the device can do.
+    /// What the device can do, as far as this handle makes use of it.
     pub fn caps(&self) -> &Caps {
-        &self.shared.caps
+        &self.caps
     }
 
     /// The adapter's name, driver and kind.
@@ -258,8 +268,10 @@ impl Gpu {
     }
 
     pub(super) fn recorder(&self) -> MutexGuard<'_, Recorder> {
-        let recorder = self.external.as_deref().unwrap_or(&self.shared.recorder);
-        recorder.lock().unwrap_or_else(PoisonError::into_inner)
+        match &self.external {
+            Some(external) => external.lock().unwrap_or_else(PoisonError::into_inner),
+            None => self.shared.recorder(),
+        }
     }
 }
 
@@ -282,8 +294,12 @@ impl Shared {
     }
 
     pub fn flush(&self) -> Result<()> {
-        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
-        recorder.submit(self)
+        self.recorder().submit(self)
+    }
+
+    /// wattn's own recorder.
+    pub fn recorder(&self) -> MutexGuard<'_, Recorder> {
+        self.recorder.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for a submission, or for all of them.

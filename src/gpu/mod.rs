@@ -17,7 +17,7 @@ mod tensor;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
-pub use adapter::{AdapterReport, Caps, recommended};
+pub use adapter::{AdapterReport, Caps, Optional, recommended};
 pub use compose::{LIBRARY, compose};
 pub use device::{Counters, Gpu, GpuOptions};
 pub use kernel::{Access, AnyVariant, Binding, Field, Kernel, Knobs, Params, Variant};

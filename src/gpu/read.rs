@@ -66,10 +66,10 @@ impl Download {
     /// # Errors
     /// [`Error::Argument`] for a tensor that was recorded in a user's encoder which has not been submitted.
     pub fn start(shared: &Arc<Shared>, buffer: &Buffer, offset: u64, bytes: u64) -> Result<Self> {
-        shared.flush()?;
         // In the browser there is no waiting here, and no telling the two apart.
         if cfg!(not(target_arch = "wasm32")) && buffer.awaits_encoder() {
-            // An encoder that was submitted has run after this.
+            // What was submitted has run after this.
+            shared.flush()?;
             shared.wait(None)?;
             if buffer.awaits_encoder() {
                 let expected = "one whose command encoder has been submitted".to_string();
@@ -81,6 +81,10 @@ impl Download {
                 });
             }
         }
+        // Held until the copy is submitted: what another thread records meanwhile would count as submitted with it, and memory that it
+        // uses could be given to an upload that the queue puts first.
+        let mut recorder = shared.recorder();
+        recorder.submit(shared)?;
         let mut pieces = vec![];
         let mut encoder = shared.device.create_command_encoder(&Default::default());
         for start in (0..bytes).step_by(PIECE as usize) {
@@ -92,6 +96,7 @@ impl Download {
         let submission = shared.scoped(|| shared.queue.submit([encoder.finish()]))?;
         shared.pool.next_batch();
         shared.count_submission();
+        drop(recorder);
         for piece in &pieces {
             let signal = piece.signal.clone();
             piece.staging.set_mapped(true);

@@ -21,6 +21,8 @@ mod real;
 pub mod recurrent;
 mod request;
 pub mod rnn;
+#[cfg(not(target_arch = "wasm32"))]
+mod self_test;
 pub mod softmax;
 mod strided;
 pub mod sum;
@@ -33,6 +35,8 @@ use std::sync::Arc;
 
 pub use real::{Magnitude, Real};
 pub use request::{Arrays, Input, Key, Output, Request, Settings, Spec};
+#[cfg(not(target_arch = "wasm32"))]
+pub use self_test::{Fault, SelfTest};
 
 use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
 use crate::{Array, Error, Result};
@@ -192,7 +196,7 @@ pub struct Case {
     pub settings: &'static [(&'static str, &'static str)],
     /// Adds or changes tensors after the draw.
     pub edit: Edit,
-    /// Part of `verify --quick`.
+    /// Part of `verify --quick` and of the self-test.
     pub quick: bool,
 }
 
