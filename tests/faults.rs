@@ -377,6 +377,103 @@ fn limits_that_no_device_has() {
     assert_error!(Gpu::new(&GpuOptions { limits: Some(limits), ..Default::default() }), Error::Device { .. });
 }
 
+/// The chain of a recurrent layer, many submissions, while another thread pulls the device away.
+#[test]
+fn a_device_that_is_lost_in_the_middle_of_a_chain() {
+    let gpu = open(GpuOptions { flops_per_submission: Some(1e5), ..Default::default() });
+    let case = wattn::ops::Case::new("chain", "64,8,16,16", &[]);
+    let op = wattn::ops::find("lstm").unwrap();
+    let mut run = op.prepare(&gpu, &case.request(op, 0).unwrap()).unwrap();
+    run().unwrap();
+    let device = gpu.device().clone();
+    let (begun, begin) = std::sync::mpsc::channel();
+    let end = std::thread::spawn(move || {
+        begin.recv().unwrap();
+        device.destroy();
+    });
+    let mut rounds = 0;
+    let error = loop {
+        rounds += 1;
+        if let Err(error) = run().and_then(|outputs| outputs[0].1.array()) {
+            break error;
+        }
+        let _ = begun.send(());
+    };
+    end.join().unwrap();
+    assert!(matches!(error, Error::DeviceLost { .. }), "in round {rounds}: {error:?}");
+    assert_error!(run(), Error::DeviceLost { .. });
+    works(&default());
+}
+
+/// Wherever memory runs out in a chain, it is that error, and what the chain had taken is given back.
+#[test]
+fn memory_that_runs_out_anywhere_in_a_chain() {
+    let case = wattn::ops::Case::new("chain", "2,4/2,33/65,16", &[("dropout_p", "0.2")]);
+    let op = wattn::ops::find("attention").unwrap();
+    let request = case.request(op, 0).unwrap();
+    let needed = {
+        let gpu = default();
+        op.prepare(&gpu, &request).unwrap()().unwrap();
+        gpu.memory().peak + gpu.memory().pooled
+    };
+    let (mut refused, mut done) = (0, 0);
+    for eighths in 1..=16 {
+        let gpu = open(GpuOptions { max_bytes: Some(needed * eighths / 8), ..Default::default() });
+        match op.prepare(&gpu, &request).and_then(|mut run| run().map(drop)) {
+            Ok(()) => done += 1,
+            Err(Error::OutOfMemory { limit, .. }) if limit == Some(needed * eighths / 8) => refused += 1,
+            Err(other) => panic!("{eighths} eighths: {other}"),
+        }
+        gpu.finish().unwrap();
+        // The recorder keeps its buffer of params.
+        assert!(gpu.memory().in_use <= 1 << 16, "{eighths} eighths: {:?}", gpu.memory());
+    }
+    assert!(refused > 0 && done > 0, "{refused} refused, {done} done");
+}
+
+/// A driver that is gone when the next device is wanted: what is open goes on, and once the driver is back so does everything.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_adapter_that_vanishes() {
+    const CHILD: &str = "WATTN_TEST_VANISHING";
+    if let Some(manifest) = std::env::var_os(CHILD) {
+        let (manifest, away) = (std::path::PathBuf::from(&manifest), std::path::Path::new(&manifest).with_extension("away"));
+        let gpu = default();
+        std::fs::rename(&manifest, &away).unwrap();
+        let error = Gpu::new(&GpuOptions::default()).err().unwrap();
+        assert!(matches!(&error, Error::NoAdapter { .. }), "{error:?}");
+        works(&gpu);
+        std::fs::rename(&away, &manifest).unwrap();
+        return works(&default());
+    }
+    let Some(installed) = manifest() else { panic!("no manifest of a Vulkan driver in VK_ICD_FILENAMES, /etc or /usr/share") };
+    let dir = tempfile::tempdir().unwrap();
+    let copy = dir.path().join("driver.json");
+    std::fs::copy(installed, &copy).unwrap();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "an_adapter_that_vanishes"])
+        .env(CHILD, &copy)
+        .envs([("VK_ICD_FILENAMES", &copy), ("VK_DRIVER_FILES", &copy)])
+        .env_remove("WATTN_DEVICE")
+        .output()
+        .unwrap();
+    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+}
+
+/// The manifest of a driver that has an adapter here.
+#[cfg(target_os = "linux")]
+fn manifest() -> Option<std::path::PathBuf> {
+    let variable = ["VK_DRIVER_FILES", "VK_ICD_FILENAMES"].into_iter().find_map(std::env::var_os);
+    if let Some(files) = variable.filter(|files| !files.is_empty()) {
+        return std::env::split_paths(&files).find(|file| file.exists());
+    }
+    let driver = default().info().driver.clone();
+    let stem = if driver == "llvmpipe" { "lvp".to_string() } else { driver.to_lowercase() };
+    let folders = ["/etc/vulkan/icd.d", "/usr/share/vulkan/icd.d", "/usr/local/share/vulkan/icd.d"];
+    let files = folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().filter_map(|file| Some(file.ok()?.path()));
+    files.filter(|file| file.extension().is_some_and(|end| end == "json")).find(|file| file.to_string_lossy().contains(&stem))
+}
+
 /// An application that made the device itself forwards the loss.
 #[test]
 fn a_loss_that_is_forwarded() {

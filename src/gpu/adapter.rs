@@ -132,16 +132,6 @@ impl Caps {
     pub fn subgroup_width(&self) -> Option<u32> {
         (self.subgroups && self.subgroup_min == self.subgroup_max).then_some(self.subgroup_min)
     }
-
-    /// A share of a second's work on a slow device of this kind; the longest watchdogs allow 2 s, and drivers that
-    /// present a desktop stutter long before.
-    pub(super) fn flops_per_submission(&self) -> f64 {
-        match self.kind {
-            wgpu::DeviceType::Cpu => 2e9,
-            wgpu::DeviceType::DiscreteGpu => 2e11,
-            _ => 2e10,
-        }
-    }
 }
 
 /// The features and limits that wattn makes use of, as far as the adapter has them: what an application should

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::adapter::{Caps, Optional, pick};
+use super::budget::Budget;
 use super::pipeline::Cache;
 use super::pool::{Buffer, Kind, Memory, Pool};
 use super::recorder::Recorder;
@@ -28,8 +29,8 @@ pub struct GpuOptions {
     pub max_bytes: Option<u64>,
     /// Give up waiting for the device after this long; `None` waits as long as it takes.
     pub timeout: Option<Duration>,
-    /// Cut work into submissions of about this many floating-point operations, so that none runs into a driver's watchdog.
-    /// `None` goes by the kind of the device.
+    /// Cut work into submissions of about this many floating-point operations, or what takes as long, so that none runs into a driver's
+    /// watchdog. `None` goes by the kind of the device, and by its speed once there is work that needs cutting.
     pub flops_per_submission: Option<f64>,
 }
 
@@ -48,7 +49,9 @@ pub(super) struct Shared {
     pub info: wgpu::AdapterInfo,
     pub pool: Arc<Pool>,
     pub timeout: Option<Duration>,
-    pub flops_per_submission: f64,
+    /// What the user asked for, which is not measured then.
+    pub fixed_budget: Option<Budget>,
+    pub measured_budget: OnceLock<Budget>,
     pub pipelines: Cache,
     pipelines_created: AtomicU64,
     dispatches: AtomicU64,
@@ -144,7 +147,8 @@ impl Gpu {
         let info = adapter.get_info();
         let caps = Caps::of(&info, device.features(), &device.limits(), adapter.cooperative_matrix_properties());
         let shared = Shared {
-            flops_per_submission: options.flops_per_submission.unwrap_or(caps.flops_per_submission()),
+            fixed_budget: options.flops_per_submission.map(Budget::of),
+            measured_budget: OnceLock::new(),
             device,
             queue,
             caps,
@@ -199,11 +203,6 @@ impl Gpu {
     /// The wgpu queue.
     pub fn queue(&self) -> &wgpu::Queue {
         &self.shared.queue
-    }
-
-    /// The floating-point operations after which a submission is cut: a single dispatch should stay below.
-    pub fn flops_per_submission(&self) -> f64 {
-        self.shared.flops_per_submission
     }
 
     /// Memory in use, its peak, and what is kept for reuse.
@@ -293,6 +292,12 @@ impl Shared {
         self.submissions.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// What a submission may hold, as far as is known.
+    pub fn budget(&self) -> Budget {
+        let cautious = || self.measured_budget.get().copied().unwrap_or(Budget::cautious(&self.caps));
+        self.fixed_budget.unwrap_or_else(cautious)
+    }
+
     pub fn flush(&self) -> Result<()> {
         self.recorder().submit(self)
     }
@@ -309,7 +314,12 @@ impl Shared {
         match polled {
             Ok(_) => Ok(()),
             Err(wgpu::PollError::Timeout) => Err(Error::Timeout { seconds: self.timeout.unwrap_or_default().as_secs_f64() }),
-            Err(other) => Err(Error::Device { message: other.to_string() }),
+            Err(other) => {
+                // A submission to a device that was just destroyed leaves an index that there is not; the next poll says why.
+                let _ = self.device.poll(wgpu::PollType::Poll);
+                self.check_lost()?;
+                Err(Error::Device { message: other.to_string() })
+            }
         }
     }
 

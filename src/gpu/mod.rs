@@ -5,6 +5,8 @@
 //! own WGSL can join a chain (examples/own_kernel.rs).
 
 mod adapter;
+mod budget;
+mod calibrate;
 mod compose;
 mod device;
 mod kernel;
@@ -18,6 +20,7 @@ mod tensor;
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
 pub use adapter::{AdapterReport, Caps, Optional, recommended};
+pub use calibrate::kernels;
 pub use compose::{LIBRARY, compose};
 pub use device::{Counters, Gpu, GpuOptions};
 pub use kernel::{Access, AnyVariant, Binding, Field, Kernel, Knobs, Params, Variant};

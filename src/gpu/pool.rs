@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use crate::{Error, Result};
 
@@ -67,6 +68,15 @@ impl Buffer {
     pub fn awaits_encoder(&self) -> bool {
         let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         written.as_ref().is_some_and(|done| !done.load(Ordering::Acquire))
+    }
+
+    /// The same, when what was submitted has been waited for: the callback that says so may be late by as much.
+    pub fn still_awaits_encoder(&self, late: Duration) -> bool {
+        let start = Instant::now();
+        while self.awaits_encoder() && start.elapsed() < late {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.awaits_encoder()
     }
 
     /// Says whether the buffer is mapped, or may be: if it is dropped then, it does not go back to the pool.

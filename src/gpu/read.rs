@@ -1,8 +1,9 @@
 //! Reading device memory back.
 
 use std::future::poll_fn;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::{Poll, Waker};
+use std::time::Duration;
 
 use super::device::Shared;
 use super::pool::{Buffer, Kind};
@@ -13,16 +14,24 @@ const PIECE: u64 = 64 << 20;
 
 type Mapped = Result<(), wgpu::BufferAsyncError>;
 
+/// Whoever polls a device runs the callbacks of all that wait for it, and another thread's may still be on its way when one's own poll has
+/// returned. They are given this long.
+const GRACE: Duration = Duration::from_secs(5);
+/// The same for the callback of an encoder's end, which is waited for in full before a read is refused.
+const LATE: Duration = Duration::from_millis(100);
+
 /// Set by the callback of a mapping, awaited by the reader.
 #[derive(Default)]
 struct Signal {
     state: Mutex<(Option<Mapped>, Option<Waker>)>,
+    changed: Condvar,
 }
 
 impl Signal {
     fn set(&self, outcome: Mapped) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.0 = Some(outcome);
+        self.changed.notify_all();
         if let Some(waker) = state.1.take() {
             waker.wake();
         }
@@ -30,6 +39,14 @@ impl Signal {
 
     fn get(&self) -> Option<Mapped> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// What the callback said, once the device has been waited for.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn settled(&self) -> Mapped {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.changed.wait_timeout_while(state, GRACE, |state| state.0.is_none());
+        waited.unwrap_or_else(PoisonError::into_inner).0.0.clone().unwrap_or(Err(wgpu::BufferAsyncError))
     }
 
     async fn wait(&self) -> Mapped {
@@ -71,7 +88,7 @@ impl Download {
             // What was submitted has run after this.
             shared.flush()?;
             shared.wait(None)?;
-            if buffer.awaits_encoder() {
+            if buffer.still_awaits_encoder(LATE) {
                 let expected = "one whose command encoder has been submitted".to_string();
                 return Err(Error::Argument {
                     op: "read",
@@ -113,8 +130,10 @@ impl Download {
             let waiting: Vec<Arc<Signal>> = self.pieces.iter().map(|piece| piece.signal.clone()).collect();
             std::thread::spawn(move || {
                 // The error of a wait that fails is found again, with its reason, when the bytes are collected.
-                let _ = shared.wait(Some(submission));
-                waiting.iter().filter(|signal| signal.get().is_none()).for_each(|signal| signal.set(Err(wgpu::BufferAsyncError)));
+                let failed = shared.wait(Some(submission)).is_err();
+                for signal in waiting.iter().filter(|signal| signal.get().is_none()) {
+                    signal.set(if failed { Err(wgpu::BufferAsyncError) } else { signal.settled() });
+                }
             });
         }
         for piece in &self.pieces {
@@ -128,6 +147,7 @@ impl Download {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn finish_blocking(self) -> Result<Vec<u8>> {
         self.shared.wait(Some(self.submission.clone()))?;
+        self.pieces.iter().for_each(|piece| piece.signal.set(piece.signal.settled()));
         self.collect()
     }
 

@@ -66,7 +66,8 @@ pub(super) struct Recorder {
     uniforms: Option<Arc<Buffer>>,
     /// The params of the dispatches recorded since the last submission, written to `uniforms` just before it.
     staged: Vec<u8>,
-    flops: f64,
+    /// The part of a submission's budget that has been recorded.
+    share: f64,
     /// Everything that dispatches in a user's encoder use: it must not be used for anything else until that encoder's work is done.
     retained: Vec<Arc<Buffer>>,
     /// Set when a user's encoder has run.
@@ -82,7 +83,7 @@ impl Recorder {
             pass: None,
             uniforms: None,
             staged: vec![],
-            flops: 0.0,
+            share: 0.0,
             retained: vec![],
             done: Arc::default(),
             profile: None,
@@ -101,7 +102,7 @@ impl Recorder {
             profile.resolve(&mut encoder);
         }
         self.write_uniforms(shared);
-        self.flops = 0.0;
+        self.share = 0.0;
         let submitted = shared.scoped(|| shared.queue.submit([encoder.finish()]));
         shared.pool.next_batch();
         shared.count_submission();
@@ -232,8 +233,8 @@ impl Gpu {
         pass.set_bind_group(0, &group, &[offset]);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
         shared.count_dispatch();
-        recorder.flops += work.flops;
-        let full = recorder.flops >= shared.flops_per_submission;
+        recorder.share += shared.budget().share(work, groups.map(f64::from).iter().product());
+        let full = recorder.share >= 1.0;
         let mut profile_full = false;
         if let Some(profile) = &mut recorder.profile {
             profile_full = profile.record(kernel.name, &pipeline.knobs, work);

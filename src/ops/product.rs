@@ -204,7 +204,8 @@ impl Product<'_> {
         }
         let tiles = |[from, to]: [usize; 2]| (to - from).div_ceil(TILE) as u64;
         let limit = u64::from(caps.max_workgroups);
-        let too_long = self.flops(region) > gpu.flops_per_submission();
+        let workgroups = region.count * (tiles(region.m) * tiles(region.n)) as usize;
+        let too_long = gpu.share(Work { flops: self.flops(region), bytes: 0.0 }, workgroups) > 1.0;
         Ok(if region.count as u64 > limit || (too_long && region.count > 1) {
             Some(Axis::Batch)
         } else if tiles(region.m) > limit || (too_long && tiles(region.m) > 1) {

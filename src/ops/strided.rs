@@ -73,9 +73,9 @@ impl<const N: usize> Dims<N> {
         (padded.map(|(size, _)| size as u32), strides)
     }
 
-    /// The dimension with the longest stride of a tensor, of those with a stride.
+    /// The dimension with the longest stride of a tensor, of those that have one and can be cut.
     pub fn widest(&self, tensor: usize) -> Option<usize> {
-        let dims = self.0.iter().enumerate().filter(|(_, (_, strides))| strides[tensor] > 0);
+        let dims = self.0.iter().enumerate().filter(|(_, (size, strides))| *size > 1 && strides[tensor] > 0);
         dims.max_by_key(|(_, (_, strides))| strides[tensor]).map(|(axis, _)| axis)
     }
 

@@ -9,6 +9,7 @@
 mod attention;
 mod attention_varlen;
 mod cache;
+mod cuts;
 mod gru;
 mod linear;
 mod lstm;
@@ -43,6 +44,11 @@ macro_rules! cases {
         #[test]
         fn cases_in_pieces() {
             crate::check_all($op, crate::Device::SmallBindings);
+        }
+
+        #[test]
+        fn results_do_not_depend_on_where_work_is_cut() {
+            crate::cuts::check($op);
         }
     };
 }

@@ -57,7 +57,7 @@ fn software(width: u32) -> Caps {
 /// The variants of all operations on a device with everything, on one with nothing and on software, each once.
 fn variants() -> Vec<AnyVariant> {
     let caps = [Caps::everything(), baseline(), software(8), software(16)];
-    let all = caps.iter().flat_map(|caps| REGISTRY.iter().flat_map(|op| op.kernels(caps)));
+    let all = caps.iter().flat_map(|caps| REGISTRY.iter().flat_map(|op| op.kernels(caps))).chain(wattn::gpu::kernels());
     let unique: BTreeMap<String, AnyVariant> = all.map(|variant| (label(&variant), variant)).collect();
     unique.into_values().collect()
 }

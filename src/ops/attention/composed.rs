@@ -317,7 +317,7 @@ impl Composed<'_> {
 
 /// Writes `value` to `count` elements of an f32 tensor from `first` on.
 pub(crate) fn fill(gpu: &Gpu, tensor: &Tensor, first: usize, count: usize, value: f32) -> Result<()> {
-    let piece = gpu.caps().max_window() / DType::F32.bytes();
+    let piece = gpu.elements_at_once(4, count);
     for start in (0..count).step_by(piece) {
         let count = piece.min(count - start);
         let y = tensor.window(first + start, count);

@@ -67,7 +67,7 @@ pub(crate) fn copy(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, [outer, co
 pub(crate) fn pad(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, outer: usize, [x_count, count]: [usize; 2]) -> Result<()> {
     let elem = to.tensor.dtype();
     expect_dtype(op, "x", from.tensor, elem)?;
-    let room = gpu.caps().max_window() / elem.bytes();
+    let room = gpu.elements_at_once(2 * elem.bytes(), outer * count);
     for part in parts(room, [outer, count], from.stride.max(to.stride)) {
         let given = x_count.saturating_sub(part.first).min(part.count);
         let window =

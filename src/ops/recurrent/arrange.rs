@@ -2,7 +2,7 @@
 
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
 use crate::ops::philox::drop_threshold;
-use crate::{DType, Error, Result};
+use crate::{Error, Result};
 
 crate::params! {
     /// As in shaders/recurrent/arrange.wgsl.
@@ -113,7 +113,7 @@ impl<'a> Arrange<'a> {
     }
 
     fn cut(&self, gpu: &Gpu, first: [usize; 3], size: [usize; 3]) -> Result<()> {
-        let room = gpu.caps().max_window() / DType::F32.bytes();
+        let room = gpu.elements_at_once(8, size.iter().product());
         let (x, y) = (self.read(first, size), self.written(first, size));
         let too_large = [(self.from, x[1] - x[0]), (self.to, y[1] - y[0])].into_iter().find(|&(_, reach)| reach > room);
         let Some((place, _)) = too_large else { return self.dispatch(gpu, first, size, [x, y]) };
@@ -200,7 +200,7 @@ impl<'a> Arrange<'a> {
 
 /// Drops elements of x in place, as layer outputs and their gradients: element i is number `first + i` of the seed's.
 pub(super) fn dropout(gpu: &Gpu, x: &Tensor, p: f32, seed: u64, first: u64) -> Result<()> {
-    let room = gpu.caps().max_window() / DType::F32.bytes();
+    let room = gpu.elements_at_once(8, x.len());
     for start in (0..x.len()).step_by(room) {
         let count = room.min(x.len() - start);
         let view = x.window(start, count);

@@ -96,7 +96,7 @@ impl Walk<'_> {
         let tiles = self.columns.div_ceil(self.variant.tile.columns());
         let flops = self.flops(1, self.columns, self.params.batch as usize, self.params.directions as usize);
         let alone = self.flops(1, self.columns, self.variant.tile.rows(), 1);
-        let by_time = (gpu.flops_per_submission() / flops).min(ALONE / alone) as usize;
+        let by_time = (1.0 / gpu.share(Work { flops, bytes: 0.0 }, 0)).min(ALONE / alone) as usize;
         // Of each tile: the depth of the product, the rows of an invocation with up to four units each, and what is handed over.
         let rounds = tiles * (self.depth / 4 + 8 * 5 + 8);
         let by_rounds = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 2 / rounds);

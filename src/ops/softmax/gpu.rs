@@ -128,7 +128,7 @@ fn pieces<'a>(gpu: &Gpu, problem: &Problem, mask: Option<&'a Tensor>, mut run: i
     let leading = problem.shape.len() - 1;
     let dims = Dims::new((0..leading).map(|axis| (problem.shape[axis], [strides.map_or(0, |s| s[axis])])));
     let row_bytes = (problem.columns * DType::F32.bytes()) as u64;
-    let room = caps.max_binding - u64::from(caps.storage_alignment);
+    let room = caps.max_window() as u64;
     if row_bytes > room {
         let what = "bytes of one row of x with its alignment, which one binding must hold".to_string();
         let got = row_bytes + u64::from(caps.storage_alignment);
@@ -136,11 +136,14 @@ fn pieces<'a>(gpu: &Gpu, problem: &Problem, mask: Option<&'a Tensor>, mut run: i
     }
     let along = strides.map_or(0, |s| s[leading]) * (problem.columns - 1) + 1;
     let (outer, inner) = dims.split();
+    // The backward reads two tensors and writes one.
+    let each = Work { flops: 6.0 * problem.columns as f64, bytes: 3.0 * row_bytes as f64 };
+    let most = gpu.at_once(each, inner.count());
     for index in 0..outer.count() {
         let [shift] = outer.offsets(index);
         let mut first = 0;
         while first < inner.count() {
-            let mut rows = (inner.count() - first).min((room / row_bytes) as usize);
+            let mut rows = (inner.count() - first).min((room / row_bytes) as usize).min(most);
             let mut window = inner.extent(0, first, rows);
             // One row of the mask is no longer than one of x, so this ends.
             while (window.1 - window.0 + along) as u64 > room && rows > 1 {

@@ -119,26 +119,28 @@ impl Reduction<'_> {
                 let ([x, y], [term]) = (kept_outer.offsets(i), summed_outer.offsets(t));
                 let start = [self.start[0] + x + term, self.start[1] + y];
                 let part = Reduction { start, kept: kept.clone(), summed: summed.clone(), accumulate: self.accumulate || t > 0, ..*self };
-                part.cut(gpu)?;
+                let width = choose(gpu, kept.count(), summed.count(), summed.last_stride(0) == Some(1));
+                part.cut(gpu, width)?;
             }
         }
         Ok(())
     }
 
-    fn cut(&self, gpu: &Gpu) -> Result<()> {
+    /// The width is that of the whole: it decides the order in which the terms are added.
+    fn cut(&self, gpu: &Gpu, width: Width) -> Result<()> {
         let caps = gpu.caps();
         let (x, y) = self.windows();
         let too_large = |tensor: &Tensor, count: usize| count * tensor.dtype().bytes() > caps.max_window();
         let kept_half = |tensor: usize| {
             let Some(axis) = self.kept.widest(tensor) else { return Err(self.limit(gpu)) };
             let (low, high, [x, y]) = self.kept.halves(axis);
-            Reduction { kept: low, ..self.clone() }.cut(gpu)?;
-            Reduction { kept: high, start: [self.start[0] + x, self.start[1] + y], ..self.clone() }.cut(gpu)
+            Reduction { kept: low, ..self.clone() }.cut(gpu, width)?;
+            Reduction { kept: high, start: [self.start[0] + x, self.start[1] + y], ..self.clone() }.cut(gpu, width)
         };
-        if too_large(self.y, y) {
+        let (work, workgroups) = self.work(width);
+        if too_large(self.y, y) || (self.kept.count() > 1 && gpu.share(work, workgroups) > 1.0) {
             return kept_half(1);
         }
-        let width = choose(gpu, self.kept.count(), self.summed.count(), self.summed.last_stride(0) == Some(1));
         let rounds = self.summed.count() / (LANES / width.0 as usize);
         let too_long = caps.max_rounds.is_some_and(|max| rounds >= max as usize / 2);
         if !too_large(self.x, x) && !too_long {
@@ -149,8 +151,8 @@ impl Reduction<'_> {
         }
         let Some(axis) = self.summed.widest(0) else { return Err(self.limit(gpu)) };
         let (low, high, [x]) = self.summed.halves(axis);
-        Reduction { summed: low, ..self.clone() }.cut(gpu)?;
-        Reduction { summed: high, start: [self.start[0] + x, self.start[1]], accumulate: true, ..self.clone() }.cut(gpu)
+        Reduction { summed: low, ..self.clone() }.cut(gpu, width)?;
+        Reduction { summed: high, start: [self.start[0] + x, self.start[1]], accumulate: true, ..self.clone() }.cut(gpu, width)
     }
 
     /// The elements of x and of y that are reached.
@@ -185,10 +187,17 @@ impl Reduction<'_> {
             summed,
             x_summed,
         };
+        let (work, workgroups) = self.work(width);
+        let binds = [Bind::Read(x), Bind::Write(y)];
+        gpu.dispatch(Forward { x: self.x.dtype(), width }, &params, &binds, spread(workgroups, gpu.caps()), work)
+    }
+
+    /// All of it, and the workgroups that it takes.
+    fn work(&self, width: Width) -> (Work, usize) {
+        let (outputs, terms) = (self.kept.count(), self.summed.count());
         let count = (outputs * terms) as f64;
         let work = Work { flops: count, bytes: count * self.x.dtype().bytes() as f64 + 4.0 * outputs as f64 };
-        let groups = spread(outputs.div_ceil(width.0 as usize), gpu.caps());
-        gpu.dispatch(Forward { x: self.x.dtype(), width }, &params, &[Bind::Read(x), Bind::Write(y)], groups, work)
+        (work, outputs.div_ceil(width.0 as usize))
     }
 }
 
@@ -234,7 +243,7 @@ pub fn backward(gpu: &Gpu, x: &[usize], d_y: &Tensor, options: &SumOptions) -> R
     }
     let (outer, inner) = Dims::new(dims.into_iter().rev()).split();
     // Whole tensors where they fit; otherwise as much of d_x as one binding holds.
-    let piece = gpu.caps().max_window() / DType::F32.bytes();
+    let piece = gpu.elements_at_once(8, inner.count());
     for index in 0..outer.count() {
         for first in (0..inner.count()).step_by(piece) {
             let count = piece.min(inner.count() - first);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Fused, Rows, Sequence};
-use crate::gpu::{Gpu, Tensor, View};
+use crate::gpu::{Gpu, Tensor, View, Work};
 use crate::ops::attention::options::MAX_LENGTH;
 use crate::{Error, Result};
 
@@ -50,7 +50,7 @@ impl Piece {
     /// Two of half the size along what the kernel spreads over workgroups.
     fn split_rows(&self, inner: Inner) -> Option<[Piece; 2]> {
         let rows = if inner == Inner::Keys { &self.queries } else { &self.keys };
-        let middle = rows.start + (rows.len() / 2).next_multiple_of(CELL);
+        let middle = rows.start + (rows.len() / 2).next_multiple_of(CELL).max(CELL);
         if middle >= rows.end {
             return None;
         }
@@ -182,8 +182,10 @@ impl<'a> Fused<'a> {
             while let Some(piece) = open.pop() {
                 let parts = if !self.fits(gpu, &piece, widest) {
                     piece.split(self.group())
-                } else if self.flops(&piece) > gpu.flops_per_submission() {
-                    piece.split(self.group()).or_else(|| piece.split_rows(inner))
+                } else if gpu.share(self.most_work(&piece), 0) > 1.0 {
+                    // The heads of a group add to the same d_k and d_v, in an order that time must not decide.
+                    let together = if inner == Inner::Queries { self.group() } else { 1 };
+                    piece.split(self.group()).filter(|[first, _]| first.heads.len() >= together).or_else(|| piece.split_rows(inner))
                 } else {
                     None
                 };
@@ -224,6 +226,11 @@ impl<'a> Fused<'a> {
             }
         }
         done
+    }
+
+    /// That of the longest of the kernels: the gradients of keys and values.
+    fn most_work(&self, piece: &Piece) -> Work {
+        Work { flops: 2.0 * self.flops(piece), bytes: 0.0 }
     }
 
     /// Floating-point operations of the forward of a piece.
