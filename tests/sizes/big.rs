@@ -12,7 +12,7 @@ use wattn::ops::softmax::{self, SoftmaxOptions};
 use wattn::ops::{linear, lstm, matmul, sum, weighted_sum};
 use wattn::{DType, Gpu, GpuOptions};
 
-use fill::{Filled, compare, places, read_slices};
+use fill::{Filled, QUERIES, attend_at, compare, places, read_slices};
 
 /// The most elements that an operation takes.
 const MOST: u64 = 1 << 31;
@@ -151,29 +151,14 @@ fn weights() {
     compare("weighted_sum", inputs, &[], vec![("o", read_slices(gpu, &o, &times(&at, columns), columns, &[at.len(), columns]))]);
 }
 
-/// Queries that stand at several places of a long sequence, and see a window of it.
 #[test]
 fn keys_and_values() {
     let Some(gpu) = &device("attention", |gpu| 2 * largest(gpu, float(gpu))) else { return };
-    let (dtype, dim, queries, window) = (float(gpu), 128, 8, 300);
+    let (dtype, dim) = (float(gpu), 128);
     let keys = rows(gpu, dtype, dim);
-    let name = dtype.to_string();
-    let q = Filled::new(gpu, dtype, &[1, 1, queries, dim], 1);
-    let [k, v] = [2, 3].map(|seed| Filled::new(gpu, dtype, &[1, 1, keys, dim], seed));
-    let inputs = attention::Inputs::new(&q.tensor, &k.tensor, &v.tensor);
-    for place in sampled(gpu, dtype, keys - queries, dim).into_iter().step_by(7).chain([keys - queries]) {
-        let options = AttentionOptions { causal: true, offset: place as i32, window_left: Some(window as u32), ..Default::default() };
-        let attended = attention::forward(gpu, &inputs, &options).unwrap();
-        // The keys that they see are counted from the first of them.
-        let first = place.saturating_sub(window);
-        let seen = place + queries - first;
-        let slice = |filled: &Filled| filled.slices(&[first * dim], seen * dim, &[1, 1, seen, dim]);
-        let (offset, window) = ((place - first).to_string(), window.to_string());
-        let settings = [("causal", "true"), ("offset", &offset), ("window_left", &window), ("dtype", &name)];
-        let got = [("o", &attended.o), ("lse", &attended.lse)].map(|(name, tensor)| (name, tensor.array().unwrap()));
-        let q = q.slices(&[0], queries * dim, &[1, 1, queries, dim]);
-        compare("attention", vec![("q", q), ("k", slice(&k)), ("v", slice(&v))], &settings, got.into());
-    }
+    // Not at every binding's end: each place is a call.
+    let places = sampled(gpu, dtype, keys - QUERIES, dim).into_iter().step_by(7).chain([keys - QUERIES]).collect::<Vec<_>>();
+    attend_at(gpu, dtype, [keys, dim], &places);
 }
 
 /// A mask of as many pairs, of which each query sees a window; and dropout, whose random elements are counted over all pairs.

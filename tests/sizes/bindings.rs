@@ -1,12 +1,11 @@
 //! Tensors larger than a binding of 128 MiB, WebGPU's default, compared in slices: the first and the last, those where one piece ends and
 //! the next begins, and some more. tests/ops runs every case with bindings of 20 KiB; here are the sizes that people have.
 
-use wattn::ops::attention::{self, AttentionOptions};
 use wattn::ops::softmax::{self, SoftmaxOptions};
 use wattn::ops::{matmul, sum, weighted_sum};
-use wattn::{DType, Gpu, GpuOptions};
+use wattn::{DType, Error, Gpu, GpuOptions, wgpu};
 
-use super::fill::{Filled, compare, places, read_slices};
+use super::fill::{Filled, QUERIES, attend_at, compare, places, read_slices};
 
 /// f32 that a binding holds.
 const BINDING: usize = (128 << 20) / 4;
@@ -15,6 +14,20 @@ fn baseline() -> Gpu {
     let gpu = super::open(GpuOptions { baseline: true, ..Default::default() });
     assert_eq!(gpu.caps().max_binding, 4 * BINDING as u64);
     gpu
+}
+
+/// Sizes are rounded up for reuse, but never over what a buffer may have.
+#[test]
+fn the_largest_buffer() {
+    let limits = wgpu::Limits { max_buffer_size: (1 << 20) + 7, max_storage_buffer_binding_size: 1 << 18, ..wgpu::Limits::defaults() };
+    let gpu = super::open(GpuOptions { baseline: true, limits: Some(limits), ..Default::default() });
+    let most = (1 << 18) + 1;
+    let ones = gpu.tensor(&vec![1.0f32; most], &[most]).unwrap();
+    let total = sum::forward(&gpu, &ones, &sum::SumOptions::default()).unwrap();
+    assert_eq!(total.read_blocking::<f32>().unwrap(), [most as f32]);
+    assert!(ones.read_blocking::<f32>().unwrap().iter().all(|&one| one == 1.0));
+    let limit = (1 << 20) + 4;
+    assert!(matches!(gpu.empty(DType::F32, &[most + 1]), Err(Error::Limit { limit: l, got, .. }) if l == limit && got == limit + 4));
 }
 
 fn times(places: &[usize], n: usize) -> Vec<usize> {
@@ -124,14 +137,7 @@ fn weights() {
 /// Keys and values that are each more than a binding: parts of them are attended to one after the other, and joined.
 #[test]
 fn keys_and_values() {
-    let gpu = &baseline();
     let [keys, dim] = [262_200, 128];
     assert!(keys * dim > BINDING);
-    let (q, k) = (Filled::new(gpu, DType::F32, &[1, 2, 1, dim], 1), Filled::new(gpu, DType::F32, &[1, 1, keys, dim], 2));
-    let v = Filled::new(gpu, DType::F32, &[1, 1, keys, dim], 3);
-    let inputs = attention::Inputs::new(&q.tensor, &k.tensor, &v.tensor);
-    let whole = |filled: &Filled| filled.slices(&[0], filled.tensor.len(), filled.tensor.shape());
-    let attended = attention::forward(gpu, &inputs, &AttentionOptions::default()).unwrap();
-    let got = [("o", &attended.o), ("lse", &attended.lse)].map(|(name, tensor)| (name, tensor.array().unwrap()));
-    compare("attention", vec![("q", whole(&q)), ("k", whole(&k)), ("v", whole(&v))], &[], got.into());
+    attend_at(&baseline(), DType::F32, [keys, dim], &[0, BINDING / dim - 1, BINDING / dim + 100, keys - QUERIES]);
 }

@@ -3,6 +3,7 @@
 //! Word n of a tensor is random word n of its seed (shaders/lib/random.wgsl, `wattn::ops::philox`). It holds one f32, two f16 or four u8.
 
 use wattn::gpu::{Bind, Binding, Kernel, Knobs, Params, Variant, Work, spread};
+use wattn::ops::attention::{self, AttentionOptions, Inputs};
 use wattn::ops::check::Expected;
 use wattn::ops::{Arrays, Request, Settings, find, philox};
 use wattn::{Array, DType, Data, Gpu, Tensor, f16};
@@ -170,6 +171,31 @@ pub fn compare(op: &str, inputs: Vec<(&str, Array)>, settings: &[(&str, &str)], 
     let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
     assert!(wrong.is_empty(), "{}: {}", op.spec().name, wrong.join("; "));
 }
+
+/// Attention of some queries that stand at each of `places` in a long sequence and see a window of it.
+#[track_caller]
+pub fn attend_at(gpu: &Gpu, dtype: DType, [keys, dim]: [usize; 2], places: &[usize]) {
+    let (queries, window) = (QUERIES, 300);
+    let q = Filled::new(gpu, dtype, &[1, 1, queries, dim], 1);
+    let [k, v] = [2, 3].map(|seed| Filled::new(gpu, dtype, &[1, 1, keys, dim], seed));
+    let inputs = Inputs::new(&q.tensor, &k.tensor, &v.tensor);
+    for &place in places {
+        let options = AttentionOptions { causal: true, offset: place as i32, window_left: Some(window as u32), ..Default::default() };
+        let attended = attention::forward(gpu, &inputs, &options).unwrap();
+        // The keys that they see are counted from the first of them.
+        let first = place.saturating_sub(window);
+        let seen = place + queries - first;
+        let slice = |filled: &Filled| filled.slices(&[first * dim], seen * dim, &[1, 1, seen, dim]);
+        let [offset, window, dtype] = [(place - first).to_string(), window.to_string(), dtype.to_string()];
+        let settings = [("causal", "true"), ("offset", &offset), ("window_left", &window), ("dtype", &dtype)];
+        let got = [("o", &attended.o), ("lse", &attended.lse)].map(|(name, tensor)| (name, tensor.array().unwrap()));
+        let q = q.slices(&[0], queries * dim, &[1, 1, queries, dim]);
+        compare("attention", vec![("q", q), ("k", slice(&k)), ("v", slice(&v))], &settings, got.into());
+    }
+}
+
+/// Queries of [`attend_at`].
+pub const QUERIES: usize = 8;
 
 /// Places out of `count`: the first and the last, those on both sides of every multiple of `piece`, and some more.
 pub fn places(count: usize, piece: usize) -> Vec<usize> {
