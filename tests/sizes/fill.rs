@@ -180,6 +180,7 @@ pub fn attend_at(gpu: &Gpu, dtype: DType, [keys, dim]: [usize; 2], places: &[usi
     let [k, v] = [2, 3].map(|seed| Filled::new(gpu, dtype, &[1, 1, keys, dim], seed));
     let inputs = Inputs::new(&q.tensor, &k.tensor, &v.tensor);
     for &place in places {
+        assert!(place + queries <= keys);
         let options = AttentionOptions { causal: true, offset: place as i32, window_left: Some(window as u32), ..Default::default() };
         let attended = attention::forward(gpu, &inputs, &options).unwrap();
         // The keys that they see are counted from the first of them.
