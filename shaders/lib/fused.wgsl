@@ -320,7 +320,7 @@ fn factors_of(kept: u32) -> Block {
 
 // |p - j| of every pair; p is where the query stands.
 fn distances_of(at: Head, row: u32, col: u32) -> Block {
-    let ahead = f32(select(i32(row) - i32(col), i32(col) - i32(row), TRANSPOSED) + at.sequence.offset);
+    let ahead = distance_past(select(row, col, TRANSPOSED), select(col, row, TRANSPOSED), at.sequence.offset);
     let along = select(-1.0, 1.0, TRANSPOSED) * vec4(0.0, 1.0, 2.0, 3.0);
     let across = select(1.0, -1.0, TRANSPOSED);
     let first = ahead + along;

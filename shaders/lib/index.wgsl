@@ -17,6 +17,13 @@ fn offset_of(index: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
     return offset + (rest / sizes.y) * strides.x;
 }
 
+// How far position i + offset is past position j; i and j are below 2^30. In i32, which holds it whatever the offset is: what an offset
+// has beyond 2^30 is added in f32.
+fn distance_past(i: u32, j: u32, offset: i32) -> f32 {
+    let near = clamp(offset, -0x40000000, 0x40000000);
+    return f32(i32(i) - i32(j) + near) + f32(offset - near);
+}
+
 // Byte `index` of a tensor of u8, given the word that it is in.
 fn byte_of(word: u32, index: u32) -> u32 {
     return (word >> (8u * (index % 4u))) & 0xffu;

@@ -22,7 +22,7 @@ struct Params {
     low: i32,
     high: i32,
     // Query i stands at key position i + offset.
-    offset: f32,
+    offset: i32,
     // 0 when off.
     softcap: f32,
     scores_base: u32,
@@ -91,7 +91,7 @@ fn row_of(row: u32, length: u32, slope: f32) -> Row {
 }
 
 fn distance_of(row: Row, j: u32) -> f32 {
-    return abs(f32(i32(row.i) - i32(j)) + params.offset);
+    return abs(distance_past(row.i, j, params.offset));
 }
 
 fn visible(row: Row, j: u32) -> bool {

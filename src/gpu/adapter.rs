@@ -87,7 +87,8 @@ impl Caps {
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
             // A binding's size is a whole number of 32-bit words, and element indices inside it are u32.
             max_binding: limits.max_storage_buffer_binding_size.min(1 << 31) & !3,
-            max_buffer: limits.max_buffer_size,
+            // So is a buffer's that the host writes.
+            max_buffer: limits.max_buffer_size & !3,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroups: limits.max_compute_workgroups_per_dimension,

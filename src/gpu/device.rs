@@ -356,7 +356,7 @@ impl Shared {
         if bytes > limit {
             return Err(Error::Limit { op: "buffer", what: "size in bytes".into(), limit, got: bytes });
         }
-        self.pool.take(bytes, kind, ahead, |descriptor| self.scoped(|| self.device.create_buffer(descriptor)))
+        self.pool.take(bytes, limit, kind, ahead, |descriptor| self.scoped(|| self.device.create_buffer(descriptor)))
     }
 }
 

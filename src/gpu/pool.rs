@@ -145,16 +145,17 @@ impl Pool {
         state.memory.pooled = 0;
     }
 
-    /// A buffer of at least `bytes`. One that is used `ahead` of work that is recorded but not submitted, written by the host or in
-    /// a user's encoder, is none that this work uses.
+    /// A buffer of at least `bytes`, and of no more than `limit`. One that is used `ahead` of work that is recorded but not submitted,
+    /// written by the host or in a user's encoder, is none that this work uses.
     pub fn take(
         self: &Arc<Self>,
         bytes: u64,
+        limit: u64,
         kind: Kind,
         ahead: bool,
         create: impl Fn(&wgpu::BufferDescriptor<'_>) -> Result<wgpu::Buffer>,
     ) -> Result<Arc<Buffer>> {
-        let size = size_class(bytes);
+        let size = size_class(bytes).min(limit);
         let mut state = self.lock();
         let batch = state.batch;
         let list = state.free.entry((kind, size)).or_default();

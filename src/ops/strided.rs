@@ -39,7 +39,7 @@ impl<const N: usize> Dims<N> {
 
     /// The largest stride of a tensor: how far the outermost steps reach.
     pub fn longest(&self, tensor: usize) -> usize {
-        self.0.iter().map(|(_, strides)| strides[tensor]).max().unwrap_or(0)
+        self.widest(tensor).map_or(0, |axis| self.0[axis].1[tensor])
     }
 
     /// The stride of the fastest dimension; `None` when there is one index only.
@@ -47,13 +47,10 @@ impl<const N: usize> Dims<N> {
         self.0.last().map(|(_, strides)| strides[tensor])
     }
 
-    /// The smallest and the largest offset in a tensor of the indices from `first` on.
+    /// The smallest and the largest offset in a tensor of `count` indices, at least one, from `first` on.
     pub fn extent(&self, tensor: usize, first: usize, count: usize) -> (usize, usize) {
-        if count == self.count() {
-            return (0, self.0.iter().map(|(size, strides)| (size - 1) * strides[tensor]).sum());
-        }
-        let offsets = (first..first + count).map(|index| self.offsets(index)[tensor]);
-        offsets.fold((usize::MAX, 0), |(low, high), at| (low.min(at), high.max(at)))
+        let dims: Vec<(usize, usize)> = self.0.iter().map(|(size, strides)| (*size, strides[tensor])).collect();
+        reach(&dims, first, first + count - 1)
     }
 
     /// The dimensions that do not fit one kernel, and those that do.
@@ -73,7 +70,7 @@ impl<const N: usize> Dims<N> {
         (padded.map(|(size, _)| size as u32), strides)
     }
 
-    /// The dimension with the longest stride of a tensor, of those that have one and can be cut.
+    /// The dimension with the longest stride of a tensor, of those that reach anywhere. What was halved may have one index left.
     pub fn widest(&self, tensor: usize) -> Option<usize> {
         let dims = self.0.iter().enumerate().filter(|(_, (size, strides))| *size > 1 && strides[tensor] > 0);
         dims.max_by_key(|(_, (_, strides))| strides[tensor]).map(|(axis, _)| axis)
@@ -89,6 +86,27 @@ impl<const N: usize> Dims<N> {
         };
         (with(size / 2), with(size - size / 2), strides.map(|stride| stride * (size / 2)))
     }
+}
+
+/// The smallest and the largest offset of the indices from `first` to `last`. Not index by index: there may be 2³¹.
+fn reach(dims: &[(usize, usize)], first: usize, last: usize) -> (usize, usize) {
+    let [(_, stride), inner @ ..] = dims else { return (0, 0) };
+    let count: usize = inner.iter().map(|(size, _)| size).product();
+    // One index of the outermost dimension, and the inner ones from one to another.
+    let at = |i: usize, first: usize, last: usize| {
+        let (low, high) = reach(inner, first, last);
+        (i * stride + low, i * stride + high)
+    };
+    let (i, j) = (first / count, last / count);
+    if i == j {
+        return at(i, first % count, last % count);
+    }
+    // The first one from where it begins, the last one to where it ends, and between them whole ones.
+    let mut parts = vec![at(i, first % count, count - 1), at(j, 0, last % count)];
+    if j - i > 1 {
+        parts.extend([i + 1, j - 1].map(|whole| at(whole, 0, count - 1)));
+    }
+    parts.into_iter().fold((usize::MAX, 0), |(low, high), part| (low.min(part.0), high.max(part.1)))
 }
 
 /// The strides of batch dimensions whose matrices have `matrix` elements each and follow one another.
@@ -115,6 +133,37 @@ mod tests {
         assert_eq!((dims.count(), dims.offsets(59), dims.longest(0)), (60, [59, 9], 30));
         assert_eq!((dims.extent(1, 0, 60), dims.extent(0, 4, 3), dims.extent(1, 4, 3)), ((0, 9), (4, 6), (0, 4)));
         assert_eq!(dims.params(), ([1, 2, 6, 5], [[0, 30, 5, 1], [0, 5, 0, 1]]));
+    }
+
+    /// Every range of several shapes, against the offsets themselves.
+    #[test]
+    fn extents_are_those_of_the_offsets() {
+        let shapes: [&[(usize, [usize; 1])]; 5] =
+            [&[], &[(7, [3])], &[(3, [1]), (4, [10])], &[(3, [0]), (4, [5]), (2, [100])], &[(2, [50]), (3, [1]), (2, [0]), (3, [7])]];
+        for dims in shapes.map(|dims| Dims(dims.to_vec())) {
+            for first in 0..dims.count() {
+                for count in 1..=dims.count() - first {
+                    let offsets = || (first..first + count).map(|index| dims.offsets(index)[0]);
+                    let expected = (offsets().min().unwrap(), offsets().max().unwrap());
+                    assert_eq!(dims.extent(0, first, count), expected, "{dims:?}, {count} from {first}");
+                }
+            }
+        }
+    }
+
+    /// Ranges as long as tensors are allowed to be take no time.
+    #[test]
+    fn extents_of_long_ranges() {
+        let dims = Dims::new([(1 << 15, [1]), (1 << 16, [1 << 15])]);
+        assert_eq!((dims.count(), dims.extent(0, 0, 1 << 31)), (1 << 31, (0, (1 << 31) - 1)));
+        assert_eq!(dims.extent(0, (1 << 31) - 3, 3), ((((1 << 16) - 2) << 15) - 1, (1 << 31) - 1));
+        assert_eq!(dims.offsets((1 << 31) - 1), [(1 << 31) - 1]);
+    }
+
+    #[test]
+    fn a_dimension_that_was_used_up_is_not_the_widest() {
+        let (low, ..) = Dims(vec![(2, [100]), (9, [1])]).halves(0);
+        assert_eq!((low.widest(0), low.longest(0)), (Some(1), 1));
     }
 
     #[test]

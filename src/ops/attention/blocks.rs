@@ -153,15 +153,16 @@ impl Composed<'_> {
         }
         let room = SCRATCH.max(bytes).min(caps.max_binding) - u64::from(caps.storage_alignment);
         let cap = room as usize / DType::F32.bytes();
-        let (group, head) = (self.group(), self.seq_q * row);
+        // A head that is too large to be counted is too large in any case.
+        let (group, head) = (self.group(), self.seq_q.saturating_mul(row));
         let whole = |b0, batches| Block { b0, batches, kv0: 0, kv: self.heads_kv, g0: 0, group, i0: 0, rows: self.seq_q };
-        if self.heads_q * head <= cap {
+        if self.heads_q.saturating_mul(head) <= cap {
             let batches = cap / (self.heads_q * head);
             return Ok((0..self.batch).step_by(batches).map(|b0| whole(b0, batches.min(self.batch - b0))).collect());
         }
         let mut blocks = vec![];
         for b0 in 0..self.batch {
-            if group * head <= cap {
+            if group.saturating_mul(head) <= cap {
                 let kv = cap / (group * head);
                 let heads = (0..self.heads_kv).step_by(kv);
                 blocks.extend(heads.map(|kv0| Block { kv0, kv: kv.min(self.heads_kv - kv0), ..whole(b0, 1) }));

@@ -149,7 +149,8 @@ impl Composed<'_> {
             heads: self.heads_q as u32,
             low,
             high,
-            offset: self.offset as f32,
+            // Only slopes make use of it, and packed sequences, whose offsets may have more than 32 bits, have none.
+            offset: self.offset as i32,
             softcap: options.softcap,
             scores_base: 0,
             d_probs_base: 0,

@@ -135,7 +135,7 @@ impl<'a> Inputs<'a> {
             kv_lengths,
             alibi_slopes: self.alibi_slopes,
             dropout_keep: self.dropout_keep,
-            elements: Elements { start: 0, head: (p.seq_q * p.seq_k) as u64, row: p.seq_k as u32 },
+            elements: Elements { start: 0, head: p.seq_q as u64 * p.seq_k as u64, row: p.seq_k as u32 },
         }
     }
 }

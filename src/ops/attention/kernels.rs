@@ -8,7 +8,7 @@ use crate::ops::softmax::Rows;
 crate::params! {
     /// As `Params` in shaders/lib/pairs.wgsl.
     pub(super) struct PairsParams {
-        rows: u32, cols: u32, per_head: u32, i0: u32, bh0: u32, heads: u32, low: i32, high: i32, offset: f32, softcap: f32,
+        rows: u32, cols: u32, per_head: u32, i0: u32, bh0: u32, heads: u32, low: i32, high: i32, offset: i32, softcap: f32,
         scores_base: u32, d_probs_base: u32, d_logits_base: u32, lse_base: u32, lse_head: u32, lse_row: u32, d_slope_base: u32,
         mask_base: u32, mask_b: u32, mask_h: u32, mask_i: u32, mask_j: u32,
         bias_base: u32, bias_b: u32, bias_h: u32, bias_i: u32, bias_j: u32,

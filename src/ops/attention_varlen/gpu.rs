@@ -136,7 +136,7 @@ impl Problem {
             dropout_keep: None,
             elements: Elements {
                 start: self.dropout_element(0, sequence.queries.start, sequence.keys.start),
-                head: (self.total_q * self.total_k) as u64,
+                head: self.total_q as u64 * self.total_k as u64,
                 row: self.total_k as u32,
             },
         }

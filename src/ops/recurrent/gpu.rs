@@ -195,7 +195,7 @@ impl<'a> Call<'a> {
     /// Drops elements of what layer `index` gives, or of its gradient.
     fn dropout(&self, y: &Tensor, index: usize) -> Result<()> {
         let p = self.problem;
-        if p.dropout_p == 0.0 { Ok(()) } else { dropout(self.gpu, y, p.dropout_p, p.seed, (index * y.len()) as u64) }
+        if p.dropout_p == 0.0 { Ok(()) } else { dropout(self.gpu, y, p.dropout_p, p.seed, index as u64 * y.len() as u64) }
     }
 
     fn forward(&self, keep: bool) -> Result<(Outputs, Vec<Kept>)> {

@@ -28,6 +28,9 @@ pub static CASES: &[Case] = &[
     Case::new("rows_255", "4,255", &[("axes", "1")]),
     Case::new("rows_256", "4,256", &[("axes", "1")]),
     Case::new("rows_257", "4,257", &[("axes", "1")]),
+    // Longer than the smallest binding in each half of the first dimension, so that both have to be cut.
+    Case::new("middle_of_long_rows", "2,3,5200", &[("axes", "1")]),
+    Case::new("ends_of_long_rows", "3,2,5200", &[("axes", "0,2")]),
     Case::new("many_short_rows", "4099,3", &[("axes", "1")]),
     Case::new("dimension_of_one", "17,1,5", &[("axes", "1")]),
     Case::new("cancellation", "9,128", &[("axes", "1")]).edit(|tensors, _| {

@@ -47,9 +47,21 @@ impl Piece {
         None
     }
 
+    /// What the kernel spreads over workgroups.
+    fn rows(&self, inner: Inner) -> &Range<usize> {
+        if inner == Inner::Keys { &self.queries } else { &self.keys }
+    }
+
+    /// Workgroups with a tile of so many rows each. Packed sequences all get as many as the longest one, so that there may be more of them
+    /// than there are queries, and more than a u32 counts.
+    fn workgroups(&self, inner: Inner, rows: usize) -> u64 {
+        let tiles = self.rows(inner).len().div_ceil(rows);
+        [self.heads.len(), tiles].into_iter().fold(self.sequences.len() as u64, |n, of| n.saturating_mul(of as u64))
+    }
+
     /// Two of half the size along what the kernel spreads over workgroups.
     fn split_rows(&self, inner: Inner) -> Option<[Piece; 2]> {
-        let rows = if inner == Inner::Keys { &self.queries } else { &self.keys };
+        let rows = self.rows(inner);
         let middle = rows.start + (rows.len() / 2).next_multiple_of(CELL).max(CELL);
         if middle >= rows.end {
             return None;
@@ -173,6 +185,8 @@ impl<'a> Fused<'a> {
                 return Err(Error::Limit { op: self.op, what, limit: gpu.caps().max_binding, got });
             }
         }
+        // They are counted in a u32 and spread over two dimensions.
+        let most = u64::from(gpu.caps().max_workgroups).pow(2).min(u64::from(u32::MAX));
         let mut pieces = vec![];
         for (q0, k0) in
             (0..whole.queries.end).step_by(queries).flat_map(|q0| (0..whole.keys.end.max(1)).step_by(keys).map(move |k0| (q0, k0)))
@@ -182,6 +196,8 @@ impl<'a> Fused<'a> {
             while let Some(piece) = open.pop() {
                 let parts = if !self.fits(gpu, &piece, widest) {
                     piece.split(self.group())
+                } else if piece.workgroups(inner, self.tile.rows()) > most {
+                    piece.split(self.group()).or_else(|| piece.split_rows(inner))
                 } else if gpu.share(self.most_work(&piece), 0) > 1.0 {
                     // The heads of a group add to the same d_k and d_v, in an order that time must not decide.
                     let together = if inner == Inner::Queries { self.group() } else { 1 };
@@ -281,6 +297,13 @@ mod tests {
         assert_eq!(piece(1..2, 0..6).split(2), Some([piece(1..2, 0..2), piece(1..2, 2..6)]));
         assert_eq!(piece(1..2, 4..6).split(2), Some([piece(1..2, 4..5), piece(1..2, 5..6)]));
         assert_eq!(piece(1..2, 4..5).split(2), None);
+    }
+
+    #[test]
+    fn workgroups_are_counted_beyond_32_bits() {
+        let packed = |n| Piece { queries: 0..1 << 20, keys: 0..64, ..piece(0..n, 0..8) };
+        assert_eq!(packed(1 << 16).workgroups(Inner::Keys, 64), 1 << 33);
+        assert_eq!(packed(1 << 16).workgroups(Inner::Queries, 64), 1 << 19);
     }
 
     #[test]
