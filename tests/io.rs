@@ -349,8 +349,7 @@ fn large_headers_of_safetensors() {
     let many = |n: usize| format!("{{{}}}", (0..n).map(|i| tensor(&i.to_string(), "0")).collect::<Vec<_>>().join(","));
     refused(&many(4097), "more than 4096 tensors");
     assert_eq!(dir.read("x.safetensors", &safetensors(&many(4096), 0)).unwrap().len(), 4096);
-    refused(&format!("{{{}}}", tensor("q", &"1,".repeat(400_000))), "is described in 800");
-    refused(&format!("{{{}}}", tensor("q", &"0,".repeat(17))), "cannot be read");
+    refused(&format!("{{{}}}", tensor("q", &vec!["1"; 400_000].join(","))), "is described in 800");
     refused(&format!("{{{}}}", tensor(&"q".repeat(1025), "0")), "name is over 1024 bytes");
     for escaped in ["\\n", "\\\"", "\\u0001"] {
         let long = escaped.repeat(400_000);
