@@ -2,6 +2,9 @@
 //! does more than return an error of one line.
 #![cfg(feature = "cli")]
 
+#[path = "../fuzz/src/lib.rs"]
+mod hostile;
+
 use std::path::{Path, PathBuf};
 
 use wattn::ops::Arrays;
@@ -19,8 +22,9 @@ impl Dir {
         self.0.path().join(name)
     }
 
-    /// Reads `bytes` as a file of that name.
+    /// Reads `bytes` as a file of that name, within the memory that they warrant.
     fn read(&self, name: &str, bytes: &[u8]) -> Result<Arrays, Error> {
+        hostile::run(if name.ends_with("npz") { "npz" } else { "safetensors" }, bytes);
         let path = self.path(name);
         std::fs::write(&path, bytes).unwrap();
         io::read(&path)
@@ -185,7 +189,8 @@ fn hostile_safetensors() {
     refused("{}{}", 0, "trailing characters");
     refused("\u{0}", 0, "header:");
     refused(&"[".repeat(100_000), 0, "header:");
-    refused(&format!("{{\"__metadata__\":{}", "[".repeat(100_000)), 0, "header: EOF");
+    refused(&format!("{{\"__metadata__\":{}", "[".repeat(100_000)), 0, "over 8 brackets are open");
+    refused("{\"__metadata__\":[", 0, "header: EOF");
     let tensor = |name: &str, offsets: &str| format!(r#""{name}":{{"dtype":"U8","shape":[4],"data_offsets":{offsets}}}"#);
     refused(&format!("{{{},{}}}", tensor("q", "[0,4]"), tensor("q", "[0,4]")), 4, "two tensors are named");
     refused(&format!("{{{},{}}}", tensor("q", "[0,4]"), tensor("k", "[0,4]")), 4, "expected it to begin at 4");
@@ -330,4 +335,61 @@ fn hostile_zip_archives() {
     refused(shifted, "not where the end of the file says");
     refused(Vec::new(), "no zip archive");
     refused(vec![0; 100], "no zip archive");
+}
+
+/// Headers that would have the parser take many times their size. `Dir::read` holds each to the memory that it warrants.
+#[test]
+fn large_headers_of_safetensors() {
+    let dir = Dir::new();
+    let refused = |header: &str, part: &str| {
+        let message = dir.refused("x.safetensors", &safetensors(header, 0));
+        assert!(message.contains(part), "{message}");
+    };
+    let tensor = |name: &str, shape: &str| format!(r#""{name}":{{"dtype":"U8","shape":[{shape}],"data_offsets":[0,0]}}"#);
+    let many = |n: usize| format!("{{{}}}", (0..n).map(|i| tensor(&i.to_string(), "0")).collect::<Vec<_>>().join(","));
+    refused(&many(4097), "more than 4096 tensors");
+    assert_eq!(dir.read("x.safetensors", &safetensors(&many(4096), 0)).unwrap().len(), 4096);
+    refused(&format!("{{{}}}", tensor("q", &vec!["1"; 400_000].join(","))), "is described in 800");
+    refused(&format!("{{{}}}", tensor(&"q".repeat(1025), "0")), "name is over 1024 bytes");
+    for escaped in ["\\n", "\\\"", "\\u0001"] {
+        let long = escaped.repeat(400_000);
+        refused(&format!("{{{}}}", tensor(&long, "0")), "name is over 1024 bytes");
+        refused(&format!("{{\"{long}"), "name is over 1024 bytes");
+        refused(&format!("\"{long}\""), "name is over 1024 bytes");
+        refused(&format!("{{\"q\":{{\"dtype\":\"{long}\"}}}}"), "\"q\" is described in");
+        // Notes may be as long as they like.
+        let notes = format!("{{\"__metadata__\":{{\"notes\":\"{long}\"}},{}}}", tensor("q", "0"));
+        assert_eq!(dir.read("x.safetensors", &safetensors(&notes, 0)).unwrap().len(), 1);
+    }
+    let longest = "q".repeat(1024);
+    assert!(dir.read("x.safetensors", &safetensors(&format!("{{{}}}", tensor(&longest, "0")), 0)).unwrap().contains_key(&longest));
+}
+
+/// Archives that say, or really are, many times their size.
+#[test]
+fn zip_bombs() {
+    let dir = Dir::new();
+    let refused = |bytes: Vec<u8>, part: &str| {
+        let message = dir.refused("x.npz", &bytes);
+        assert!(message.contains(part), "{message}");
+    };
+    // 40 MB of zeros in 40 KB are what they say, and so they are read; one bit of damage, and none of it is kept.
+    let header = |fortran: &str| format!("{{'descr': '<f4', 'fortran_order': {fortran}, 'shape': (10000, 1000), }}\n");
+    let zeros = npy(&header("False"), 40_000_000);
+    let bomb = Zip::deflated(&zeros);
+    assert!(bomb.data.len() < 50_000);
+    assert_eq!(dir.read("x.npz", &bomb.bytes(crc(&zeros))).unwrap()["q"].len(), 10_000_000);
+    refused(bomb.bytes(crc(&zeros) ^ 1), "wrong checksum");
+    let fortran = npy(&header("True"), 40_000_000);
+    assert_eq!(dir.read("x.npz", &Zip::deflated(&fortran).bytes(crc(&fortran))).unwrap()["q"].len(), 10_000_000);
+    // A thousand times as much is declared as there is.
+    let lie = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (250000,), }\n", 40_000);
+    let size = (lie.len() - 40_000 + 1_000_000) as u32;
+    refused(Zip { size, data: Zip::deflated(&lie).data.repeat(40), ..Zip::deflated(&lie) }.bytes(crc(&lie)), "ends before");
+    // A long integer that does not fit, at the very end.
+    let mut long = npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1000001,), }\n", 8_000_000);
+    long.extend(i64::MAX.to_le_bytes());
+    refused(Zip::deflated(&long).bytes(crc(&long)), "does not fit in 32 bits");
+    refused(Zip { copies: 4097, ..Zip::stored(Vec::new()) }.bytes(0), "4097 entries; at most 4096");
+    refused(Zip { name: "q".repeat(1025).leak(), ..Zip::stored(Vec::new()) }.bytes(0), "name is 1025 bytes long");
 }

@@ -6,42 +6,63 @@
 use std::io::{Read, Seek, Write};
 
 use super::elements::{Layout, Stored};
-use super::{ACCEPTED, WriteFault, count_elements, elements, zip};
+use super::{ACCEPTED, MAX_RANK, WriteFault, count_elements, elements, zip};
 use crate::ops::Arrays;
 use crate::{Array, DType, Data};
 
 /// A header longer than this is refused; NumPy's own reader stops at 10,000 bytes.
 const MAX_NPY_HEADER: usize = 1 << 16;
 
-/// Reads every tensor of a file of `len` bytes.
+/// Longer strings in a header are refused; types and keys have a few characters.
+const MAX_QUOTED: usize = 64;
+
+/// Reads every tensor of a file of `len` bytes. Compressed data may say that they are a thousand times as many as they take, so all
+/// is decompressed twice: first to see that it is as it says, then to keep it.
 pub(super) fn read<R: Read + Seek>(file: &mut R, len: u64) -> Result<Arrays, String> {
+    let entries = zip::entries(file, len)?;
+    for entry in &entries {
+        member(file, entry, elements::check)?;
+    }
     let mut arrays = Arrays::new();
-    for entry in zip::entries(file, len)? {
-        let name =
-            entry.name.strip_suffix(".npy").ok_or_else(|| format!("entry {:?} is no array: its name does not end in .npy", entry.name))?;
-        let mut contents = zip::open(file, &entry)?;
-        let (text, header_len) = header_text(&mut contents).map_err(|e| format!("tensor {name:?}: {e}"))?;
-        let header = parse_header(&text).map_err(|e| format!("tensor {name:?}: header {e}"))?;
-        let (stored, big_endian) = stored(name, &header.descr)?;
-        let count = count_elements(name, &header.shape)?;
-        let bytes = (count * stored.bytes()) as u64;
-        if header_len as u64 + bytes != entry.size {
-            let held = entry.size.saturating_sub(header_len as u64);
-            return Err(format!("tensor {name:?} of shape {:?} takes {bytes} bytes; its entry holds {held}", header.shape));
-        }
-        // The file's order of the axes is Fortran's: the reversed shape, row-major.
-        let shape: Vec<usize> = if header.fortran { header.shape.iter().rev().copied().collect() } else { header.shape.clone() };
-        let layout = Layout { name, stored, shape: &shape, count, big_endian };
-        let present = entry.compressed as usize / stored.bytes();
-        let array = elements::read(&mut contents, &layout, present)?;
-        contents.finish()?;
-        arrays.insert(name.to_string(), if header.fortran { reverse_axes(&array) } else { array });
+    for entry in &entries {
+        let (fortran, array) = member(file, entry, elements::read)?;
+        arrays.insert(name(entry)?.to_string(), if fortran { reverse_axes(&array) } else { array });
     }
     Ok(arrays)
 }
 
-/// Reads the magic number and the header's text; also returns the bytes that both took.
-fn header_text(reader: &mut dyn Read) -> Result<(String, usize), String> {
+fn name(entry: &zip::Entry) -> Result<&str, String> {
+    entry.name.strip_suffix(".npy").ok_or_else(|| format!("entry {:?} is no array: its name does not end in .npy", entry.name))
+}
+
+/// Lets `take` have the elements of one entry, and says whether their order is Fortran's.
+fn member<R: Read + Seek, T>(
+    file: &mut R,
+    entry: &zip::Entry,
+    take: fn(&mut dyn Read, &Layout) -> Result<T, String>,
+) -> Result<(bool, T), String> {
+    let name = name(entry)?;
+    let mut contents = zip::open(file, entry)?;
+    let (text, header_len) = header_text(&mut contents, entry.size).map_err(|e| format!("tensor {name:?}: {e}"))?;
+    let mut header = parse_header(&text).map_err(|e| format!("tensor {name:?}: header {e}"))?;
+    let (stored, big_endian) = stored(name, &header.descr)?;
+    let count = count_elements(name, &header.shape)?;
+    let bytes = (count * stored.bytes()) as u64;
+    if header_len as u64 + bytes != entry.size {
+        let held = entry.size.saturating_sub(header_len as u64);
+        return Err(format!("tensor {name:?} of shape {:?} takes {bytes} bytes; its entry holds {held}", header.shape));
+    }
+    if header.fortran {
+        // As the file orders them, row-major.
+        header.shape.reverse();
+    }
+    let taken = take(&mut contents, &Layout { name, stored, shape: &header.shape, count, big_endian })?;
+    contents.finish()?;
+    Ok((header.fortran, taken))
+}
+
+/// Reads the magic number and the header's text from contents of `size` bytes; also returns the bytes that both took.
+fn header_text(reader: &mut dyn Read, size: u64) -> Result<(String, usize), String> {
     let cut = |_| "not in NumPy's .npy format".to_string();
     let mut magic = [0u8; 8];
     reader.read_exact(&mut magic).map_err(cut)?;
@@ -64,8 +85,12 @@ fn header_text(reader: &mut dyn Read) -> Result<(String, usize), String> {
     if len > MAX_NPY_HEADER {
         return Err(format!("the header is {len} bytes long; at most {MAX_NPY_HEADER} are accepted"));
     }
+    let ends = || "ends inside its header".to_string();
+    if (before + len) as u64 > size {
+        return Err(ends());
+    }
     let mut text = vec![0; len];
-    reader.read_exact(&mut text).map_err(|_| "ends inside its header".to_string())?;
+    reader.read_exact(&mut text).map_err(|_| ends())?;
     Ok((String::from_utf8(text).map_err(|_| "the header is not text".to_string())?, before + len))
 }
 
@@ -131,7 +156,8 @@ impl<'a> Literal<'a> {
     fn quoted(&mut self) -> Result<&'a str, String> {
         let quote =
             self.0.chars().next().filter(|c| matches!(c, '\'' | '"')).ok_or_else(|| self.wrong("a string (an array of one plain type)"))?;
-        let (inside, rest) = self.0[1..].split_once(quote).ok_or_else(|| self.wrong("a closed string"))?;
+        let closed = self.0[1..].split_once(quote).filter(|(inside, _)| inside.len() <= MAX_QUOTED);
+        let (inside, rest) = closed.ok_or_else(|| self.wrong(&format!("a closed string of up to {MAX_QUOTED} bytes")))?;
         self.0 = rest.trim_start();
         Ok(inside)
     }
@@ -147,6 +173,9 @@ impl<'a> Literal<'a> {
             let digits = self.0.len() - self.0.trim_start_matches(|c: char| c.is_ascii_digit()).len();
             let size = self.0[..digits].parse().map_err(|_| self.wrong("a size"))?;
             shape.push(size);
+            if shape.len() > MAX_RANK {
+                return Err(format!("has more than {MAX_RANK} dimensions"));
+            }
             self.0 = self.0[digits..].trim_start();
             // Python 2 wrote long integers as 3L.
             self.take("L");

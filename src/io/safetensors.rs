@@ -10,14 +10,21 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use safetensors::Dtype;
 use safetensors::tensor::{TensorInfo, TensorView};
 use serde::de::{Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 
 use super::elements::{Layout, Stored};
-use super::{ACCEPTED, MAX_HEADER, WriteFault, count_elements, elements};
+use super::{ACCEPTED, MAX_HEADER, MAX_NAME, MAX_RANK, MAX_TENSORS, WriteFault, count_elements, elements};
 use crate::DType;
 use crate::ops::Arrays;
 
 /// The header's key that holds no tensor but notes about the file.
 const METADATA: &str = "__metadata__";
+
+/// What the header says of one tensor takes 60 bytes, with 16 dimensions 400 at most.
+const MAX_ENTRY: usize = 1024;
+
+/// Open brackets of a header. The format has three: the header, a tensor, its shape.
+const MAX_DEPTH: usize = 8;
 
 /// Reads every tensor of a file of `len` bytes.
 pub(super) fn read<R: Read + Seek>(file: &mut R, len: u64) -> Result<Arrays, String> {
@@ -35,6 +42,7 @@ pub(super) fn read<R: Read + Seek>(file: &mut R, len: u64) -> Result<Arrays, Str
     }
     let mut text = vec![0u8; header_len as usize];
     file.read_exact(&mut text).map_err(io)?;
+    check_text(&text).map_err(|e| format!("header: {e}"))?;
     let mut json = serde_json::Deserializer::from_slice(&text);
     let Header(tensors) = serde::Deserialize::deserialize(&mut json).map_err(|e| format!("header: {e}"))?;
     json.end().map_err(|e| format!("header: {e}"))?;
@@ -46,10 +54,34 @@ pub(super) fn read<R: Read + Seek>(file: &mut R, len: u64) -> Result<Arrays, Str
         let stored = stored(&name, info.dtype)?;
         let layout = Layout { name: &name, stored, shape: &info.shape, count: count_elements(&name, &info.shape)?, big_endian: false };
         file.seek(SeekFrom::Start(8 + header_len + info.data_offsets.0 as u64)).map_err(io)?;
-        let array = elements::read(file, &layout, layout.count)?;
+        let array = elements::read(file, &layout)?;
         arrays.insert(name, array);
     }
     Ok(arrays)
+}
+
+/// Bounds what the JSON parser takes, which copies names to undo their escapes and remembers every open bracket.
+fn check_text(text: &[u8]) -> Result<(), String> {
+    let (mut depth, mut before) = (0usize, b',');
+    // Where a string began that is not closed yet, and whether a backslash was the last of it.
+    let (mut string, mut escaped) = (None, false);
+    for (at, &byte) in text.iter().enumerate() {
+        match (string, byte) {
+            (Some(_), b'"') if !escaped => string = None,
+            // A string behind a colon is a value, which is passed over or measured before it is parsed.
+            (Some(start), _) if before != b':' && at - start > MAX_NAME => {
+                return Err(format!("a name is over {MAX_NAME} bytes long"));
+            }
+            (Some(_), _) => escaped = byte == b'\\' && !escaped,
+            (None, b'"') => (string, escaped) = (Some(at), false),
+            (None, b'{' | b'[') if depth == MAX_DEPTH => return Err(format!("over {MAX_DEPTH} brackets are open at byte {at}")),
+            (None, b'{' | b'[') => (depth, before) = (depth + 1, byte),
+            (None, b'}' | b']') => (depth, before) = (depth.saturating_sub(1), byte),
+            (None, b',' | b':') => before = byte,
+            (None, _) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Every tensor's bytes are as many as its shape and type say, and together they fill the file without gap or overlap.
@@ -110,7 +142,10 @@ impl<'de> serde::Deserialize<'de> for Header {
                         map.next_value::<IgnoredAny>()?;
                         continue;
                     }
-                    let info = map.next_value().map_err(|e| M::Error::custom(format!("tensor {name:?}: {e}")))?;
+                    if tensors.len() == MAX_TENSORS {
+                        return Err(M::Error::custom(format!("there are more than {MAX_TENSORS} tensors")));
+                    }
+                    let info = tensor_info(map.next_value()?).map_err(|e| M::Error::custom(format!("tensor {name:?} {e}")))?;
                     if tensors.contains_key(&name) {
                         return Err(M::Error::custom(format!("two tensors are named {name:?}")));
                     }
@@ -121,6 +156,17 @@ impl<'de> serde::Deserialize<'de> for Header {
         }
         deserializer.deserialize_map(Tensors)
     }
+}
+
+fn tensor_info(text: &RawValue) -> Result<TensorInfo, String> {
+    if text.get().len() > MAX_ENTRY {
+        return Err(format!("is described in {} bytes; at most {MAX_ENTRY} are accepted", text.get().len()));
+    }
+    let info: TensorInfo = serde_json::from_str(text.get()).map_err(|e| format!("cannot be read: {e}"))?;
+    if info.shape.len() > MAX_RANK {
+        return Err(format!("has {} dimensions; at most {MAX_RANK} are accepted", info.shape.len()));
+    }
+    Ok(info)
 }
 
 /// Writes the tensors in the order that the format asks for: by type, the widest first, then by name.

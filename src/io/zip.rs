@@ -6,13 +6,12 @@
 //!
 //! Source: PKWARE, .ZIP File Format Specification (APPNOTE.TXT) 6.3.10.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use flate2::Crc;
 use flate2::read::DeflateDecoder;
 
-use super::{MAX_HEADER, WriteFault};
+use super::{MAX_HEADER, MAX_NAME, MAX_TENSORS, WriteFault};
 
 const LOCAL: &[u8; 4] = b"PK\x03\x04";
 const CENTRAL: &[u8; 4] = b"PK\x01\x02";
@@ -58,19 +57,23 @@ impl Fields<'_> {
 /// Lists the entries of an archive of `len` bytes, in the order of their data. No two share a name or a byte.
 pub(super) fn entries<R: Read + Seek>(file: &mut R, len: u64) -> Result<Vec<Entry>, String> {
     let (count, directory) = central_directory(file, len)?;
+    if usize::from(count) > MAX_TENSORS {
+        return Err(format!("the zip archive has {count} entries; at most {MAX_TENSORS} are accepted"));
+    }
     let mut entries = Vec::new();
-    let mut names = BTreeSet::new();
     let mut rest = &directory.bytes[..];
     for _ in 0..count {
         let (entry, after) = central_header(rest)?;
-        if !names.insert(entry.name.clone()) {
-            return Err(format!("two entries are named {:?}", entry.name));
-        }
         entries.push(entry);
         rest = after;
     }
     if !rest.is_empty() {
         return Err(format!("the zip directory holds more than the {count} entries that it declares"));
+    }
+    let mut names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(format!("two entries are named {:?}", pair[0]));
     }
     entries.sort_by_key(|entry| entry.start);
     let mut end = 0;
@@ -135,6 +138,9 @@ fn central_header(bytes: &[u8]) -> Result<(Entry, &[u8]), String> {
     let name_end = 46 + fields.u16(28) as usize;
     let end = name_end + fields.u16(30) as usize + fields.u16(32) as usize;
     let name = bytes.get(46..name_end).ok_or_else(broken)?;
+    if name.len() > MAX_NAME {
+        return Err(format!("an entry's name is {} bytes long; at most {MAX_NAME} are accepted", name.len()));
+    }
     let name = str::from_utf8(name).map_err(|_| format!("entry name {:?} is not UTF-8", String::from_utf8_lossy(name)))?.to_string();
     let rest = bytes.get(end..).ok_or_else(broken)?;
     let (compressed, size, start) = (fields.u32(20), fields.u32(24), fields.u32(42));

@@ -1,7 +1,7 @@
 //! What the three implementations of [`Operation`](crate::ops::Operation) share: tensors and keys, drawn tensors, cost.
 
 use super::{Cell, Options, Problem, suffix};
-use crate::ops::host::{normal, wrong_shape};
+use crate::ops::host::{elements, normal, wrong_shape};
 use crate::ops::philox::Rng;
 use crate::ops::{Arrays, Cost, Input, Key, Output, Request, Settings, Spec, parse_shape};
 use crate::{DType, Data, Result};
@@ -60,15 +60,8 @@ pub(crate) fn draw(spec: &'static Spec, cell: Cell, shape: &str, settings: &Sett
     let (output, rows) = (projection.unwrap_or(hidden), cell.gates() * hidden);
     let ordered = |columns: usize| if batch_first { [batch, time, columns] } else { [time, batch, columns] };
     let (y, h, c) = (ordered(directions * output), [layers * directions, batch, output], [layers * directions, batch, hidden]);
-    let mut rng = Rng::new(seed);
-    let mut tensors = Arrays::new();
-    let mut put = |name: &str, shape: &[usize], factor: f32| {
-        let mut array = normal(&mut rng, shape);
-        if let Data::F32(values) = array.data_mut() {
-            values.iter_mut().for_each(|x| *x *= factor);
-        }
-        tensors.insert(name.to_string(), array);
-    };
+    let mut wanted: Vec<(String, Vec<usize>, f32)> = Vec::new();
+    let mut put = |name: &str, shape: &[usize], factor: f32| wanted.push((name.to_string(), shape.to_vec(), factor));
     put("x", &ordered(input), 1.0);
     put("h0", &h, 1.0);
     put("d_y", &y, 1.0);
@@ -90,7 +83,19 @@ pub(crate) fn draw(spec: &'static Spec, cell: Cell, shape: &str, settings: &Sett
             put("weight_hr", &[output, hidden]);
         }
     }
-    Ok(tensors)
+    // Sizes that cannot be run are refused before they are drawn.
+    for (name, shape, _) in &wanted {
+        elements(spec.name, name, shape)?;
+    }
+    let mut rng = Rng::new(seed);
+    let drawn = wanted.into_iter().map(|(name, shape, factor)| {
+        let mut array = normal(&mut rng, &shape);
+        if let Data::F32(values) = array.data_mut() {
+            values.iter_mut().for_each(|x| *x *= factor);
+        }
+        (name, array)
+    });
+    Ok(drawn.collect())
 }
 
 /// The products' operations over the steps that there are. Gradients take two more products for each one.
@@ -122,6 +127,7 @@ pub(crate) fn steps(spec: &'static Spec, request: &Request) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
+    use crate::Error;
     use crate::ops::{Settings, find};
 
     #[test]
@@ -134,6 +140,8 @@ mod tests {
         assert!(
             !draw("gru", "13,3,7,11").unwrap().keys().any(|name| name.contains("reverse") || name.contains("c0") || name.contains("_l1"))
         );
+        // A weight of 2^34 elements, in a shape whose own product is small.
+        assert!(matches!(draw("lstm", "1,1,1,65536").unwrap_err(), Error::Limit { .. }));
         for wrong in ["13,3,7", "13,3,7,11/5", "13/2,3,7,11", "13,3,7,11,1,3", "13,3,7,11,1,1,1", "1,1,1,1,70000", "13,3,7,0", "x"] {
             let error = draw("gru", wrong).unwrap_err().to_string();
             assert!(error.starts_with("gru: shape = ") && error.contains("T,B,I,H"), "{error}");

@@ -1,0 +1,74 @@
+//! softmax and sum.
+
+use proptest::prelude::*;
+use proptest::strategy::BoxedStrategy;
+use wattn::ops::Arrays;
+
+use super::draw::{broadcast, chance, dims, maybe, one_of, repeated};
+use super::plan::{Fill, Plan};
+use super::products::fill;
+
+/// Any rows, with a mask that hides some elements, and what is hidden NaN.
+pub fn softmax() -> BoxedStrategy<Plan> {
+    let sizes = (dims(4, 4), one_of(&[1usize, 2, 5, 31, 64, 65, 300, 1025]), one_of(&[1f32, 20.0]));
+    let keys = (maybe(0.6, &["true", "false"]), maybe(0.5, &["0.3", "-2", "0"]));
+    let tensors = (proptest::option::weighted(0.6, (broadcast(), one_of(&[0.6, 0.0, 0.05]))), chance(0.8), chance(0.6), any::<u64>());
+    (sizes, keys, tensors)
+        .prop_map(|((rows, columns, deviation), (log, scale), (mask, upstream, poisoned, seed))| {
+            let mut plan = Plan::new("softmax", seed);
+            let shape = [rows.as_slice(), &[columns]].concat();
+            plan.tensor("x", &shape, Fill::Normal(deviation));
+            if upstream {
+                plan.tensor("d_y", &shape, Fill::Normal(1.0));
+            }
+            if let Some((mask, share)) = mask {
+                plan.tensor("mask", &mask.of(&shape), Fill::Keep(share));
+                if poisoned {
+                    plan.poison(poison);
+                }
+            }
+            plan.set_some("log", log);
+            plan.set_some("scale", scale);
+            plan
+        })
+        .boxed()
+}
+
+/// NaN in what is hidden.
+fn poison(tensors: &mut Arrays) {
+    let (mask, shape) = (tensors["mask"].to_f64(), tensors["x"].shape().to_vec());
+    let at = repeated(tensors["mask"].shape(), &shape);
+    for name in ["x", "d_y"] {
+        fill(tensors, name, |n| mask[at[n]] == 0.0);
+    }
+}
+
+/// Any dimensions of any tensor.
+pub fn sum() -> BoxedStrategy<Plan> {
+    let axes = proptest::option::weighted(0.8, proptest::collection::vec((chance(0.5), chance(0.3)), 6));
+    (dims(8, 6), axes, maybe(0.6, &[true, false]), chance(0.8), any::<u64>())
+        .prop_map(|(shape, axes, keepdim, upstream, seed)| {
+            let mut plan = Plan::new("sum", seed);
+            let summed: Vec<bool> = (0..shape.len()).map(|axis| axes.as_ref().is_none_or(|axes| axes[axis].0)).collect();
+            // No axis at all has no way of being written.
+            let summed = if summed.contains(&true) { summed } else { vec![true; shape.len()] };
+            let kept = |(&dim, &summed): (&usize, &bool)| match (summed, keepdim == Some(true)) {
+                (false, _) => Some(dim),
+                (true, true) => Some(1),
+                (true, false) => None,
+            };
+            let y: Vec<usize> = shape.iter().zip(&summed).filter_map(kept).collect();
+            plan.tensor("x", &shape, Fill::Normal(1.0));
+            if upstream {
+                plan.tensor("d_y", &y, Fill::Normal(1.0));
+            }
+            if let Some(axes) = axes.filter(|_| summed.contains(&false)) {
+                let named = |axis: usize| if axes[axis].1 { axis as isize - shape.len() as isize } else { axis as isize };
+                let named: Vec<String> = (0..shape.len()).filter(|&axis| summed[axis]).map(|axis| named(axis).to_string()).collect();
+                plan.set("axes", named.join(","));
+            }
+            plan.set_some("keepdim", keepdim);
+            plan
+        })
+        .boxed()
+}
