@@ -242,14 +242,20 @@ fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
     }
 }
 
+// GRID_X, read from memory: lavapipe takes minutes to compile the loop below when it knows the length and writes all of it out. naga hides it.
+var<workgroup> team: u32;
+
 fn team_reduce(mine: Eight, maximum: bool) -> Eight {
     workgroupBarrier();
     let own = 2u * y;
     shared_tile[x * PITCH + own] = mine.lo;
     shared_tile[x * PITCH + own + 1u] = mine.hi;
+    if lane == 0u {
+        team = GRID_X;
+    }
     workgroupBarrier();
     var all = Eight(shared_tile[own], shared_tile[own + 1u]);
-    for (var i = 1u; i < GRID_X; i++) {
+    for (var i = 1u; i < team; i++) {
         let lo = shared_tile[i * PITCH + own];
         let hi = shared_tile[i * PITCH + own + 1u];
         all.lo = select(all.lo + lo, max(all.lo, lo), maximum);

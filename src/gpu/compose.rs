@@ -42,13 +42,25 @@ pub const LIBRARY: &[(&str, &str)] = &[
 /// # Errors
 /// [`Error::Shader`] for whatever is unknown or unbalanced.
 pub fn compose(kernel: &Kernel, knobs: &Knobs) -> Result<String> {
+    compose_for(kernel, knobs, cfg!(target_arch = "wasm32"))
+}
+
+/// As [`compose`], for a compiler other than naga, as those of browsers are: they ask for the line `enable subgroups;`, which naga 30,
+/// the compiler on all other platforms, does not know.
+///
+/// # Errors
+/// As [`compose`].
+pub fn compose_strict(kernel: &Kernel, knobs: &Knobs) -> Result<String> {
+    compose_for(kernel, knobs, true)
+}
+
+fn compose_for(kernel: &Kernel, knobs: &Knobs, strict: bool) -> Result<String> {
     let source = from_disk(kernel.name).unwrap_or_else(|| kernel.source.to_string());
     let mut composer = Composer { kernel: kernel.name, knobs, text: String::new(), imported: vec![], flags: vec![], declared: vec![] };
     if knobs.uses_f16() {
         composer.text.push_str("enable f16;\n");
     }
-    // Browsers ask for this line; naga 30, which compiles for everything else, does not know it.
-    if cfg!(target_arch = "wasm32") && knobs.has("SUBGROUPS") {
+    if strict && knobs.has("SUBGROUPS") {
         composer.text.push_str("enable subgroups;\n");
     }
     composer.paste(kernel.name, &source)?;

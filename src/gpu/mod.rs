@@ -16,18 +16,20 @@ mod profile;
 mod read;
 mod recorder;
 mod tensor;
+mod trace;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
 pub use adapter::{AdapterReport, Caps, Optional, recommended};
 pub use calibrate::kernels;
-pub use compose::{LIBRARY, compose};
+pub use compose::{LIBRARY, compose, compose_strict};
 pub use device::{Counters, Gpu, GpuOptions};
 pub use kernel::{Access, AnyVariant, Binding, Field, Kernel, Knobs, Params, Variant};
 pub use pool::Memory;
 pub use profile::Span;
 pub use recorder::{Bind, Work, spread};
 pub use tensor::{Element, Tensor, View};
+pub use trace::{Dispatch, Range, Step, Trace};
 
 impl AnyVariant {
     /// The bind group layout of the variant, for checks without a device.

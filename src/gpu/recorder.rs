@@ -10,6 +10,7 @@ use super::pipeline::Pipeline;
 use super::pool::{Buffer, Kind};
 use super::profile::Profile;
 use super::tensor::View;
+use super::trace::Trace;
 use crate::{Error, Result};
 
 /// Bytes between the params of two dispatches: the largest alignment that WebGPU lets a device ask for.
@@ -37,6 +38,14 @@ impl<'a> Bind<'a> {
     /// Writes the view when there is one.
     pub fn maybe_write(view: Option<View<'a>>) -> Self {
         view.map_or(Bind::Absent, Bind::Write)
+    }
+
+    /// What is bound, if anything.
+    pub(super) fn view(&self) -> Option<&View<'a>> {
+        match self {
+            Bind::Read(view) | Bind::Write(view) => Some(view),
+            Bind::Absent => None,
+        }
     }
 }
 
@@ -73,6 +82,7 @@ pub(super) struct Recorder {
     /// Set when a user's encoder has run.
     done: Arc<AtomicBool>,
     pub profile: Option<Profile>,
+    pub trace: Option<Trace>,
 }
 
 impl Recorder {
@@ -87,6 +97,7 @@ impl Recorder {
             retained: vec![],
             done: Arc::default(),
             profile: None,
+            trace: None,
         }
     }
 
@@ -194,16 +205,12 @@ impl Gpu {
                 got: u64::from(got),
             });
         }
-        let views = || {
-            binds.iter().filter_map(|bind| match bind {
-                Bind::Read(view) | Bind::Write(view) => Some(view),
-                Bind::Absent => None,
-            })
-        };
+        let views = || binds.iter().filter_map(Bind::view);
         if let Some(view) = views().find(|view| view.bytes > shared.caps.max_binding) {
             let limit = shared.caps.max_binding;
             return Err(Error::Limit { op: kernel.name, what: "bytes of one binding".into(), limit, got: view.bytes });
         }
+        self.capture(views().map(|view| view.buffer))?;
         let mut recorder = self.recorder();
         let (uniforms, offset) = recorder.place_params(shared, bytemuck::bytes_of(params))?;
         let size = std::num::NonZeroU64::new(pipeline.params_size as u64);
@@ -233,6 +240,9 @@ impl Gpu {
         pass.set_bind_group(0, &group, &[offset]);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
         shared.count_dispatch();
+        if let Some(trace) = &mut recorder.trace {
+            trace.dispatched(&pipeline, bytemuck::bytes_of(params), binds, groups);
+        }
         recorder.share += shared.budget().share(work, groups.map(f64::from).iter().product());
         let full = recorder.share >= 1.0;
         let mut profile_full = false;

@@ -100,6 +100,9 @@ impl Gpu {
         let bytes = bytes.ok_or(Error::Limit { op: "tensor", what: "size in bytes".into(), limit, got: u64::MAX })?;
         // A user's encoder may be submitted before what this device has recorded, just as an upload comes before it.
         let buffer = self.shared.take(bytes, Kind::Storage, upload || self.is_external())?;
+        if let Some(trace) = &mut self.recorder().trace {
+            trace.allocated(&buffer.raw);
+        }
         Ok(Tensor { shared: self.shared.clone(), buffer, offset: 0, shape: shape.to_vec(), dtype })
     }
 
@@ -118,6 +121,9 @@ impl Gpu {
                 queue.write_buffer(&tensor.buffer.raw, whole as u64, &word);
             }
         })?;
+        if let Some(trace) = &mut self.recorder().trace {
+            trace.written(&tensor.buffer.raw, bytes);
+        }
         Ok(tensor)
     }
 }
@@ -292,6 +298,10 @@ impl View<'_> {
     /// The index in the binding of the range's first element.
     pub fn base(&self) -> u32 {
         self.base
+    }
+
+    pub(super) fn offset(&self) -> u64 {
+        self.offset
     }
 
     pub(super) fn resource(&self) -> wgpu::BindingResource<'_> {

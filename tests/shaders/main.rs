@@ -7,15 +7,18 @@
 
 mod layout;
 mod uniformity;
+mod variants;
 mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use wattn::gpu::{AnyVariant, Binding, Caps, Field, Kernel, Knobs, LIBRARY, Params, compose};
+use wattn::gpu::{AnyVariant, Binding, Field, Kernel, Knobs, LIBRARY, Params, compose};
 use wattn::ops::REGISTRY;
 use wattn::wgpu;
+
+use variants::{label, variants};
 
 /// A variant that naga has parsed and validated.
 struct Checked {
@@ -23,43 +26,6 @@ struct Checked {
     text: String,
     module: naga::Module,
     info: ModuleInfo,
-}
-
-/// The name that failures are reported under.
-fn label(variant: &AnyVariant) -> String {
-    format!("{} ({})", variant.kernel.name, variant.knobs)
-}
-
-/// A device with WebGPU's default limits and no feature.
-fn baseline() -> Caps {
-    let limits = wgpu::Limits::defaults();
-    Caps {
-        f16: false,
-        subgroups: false,
-        timestamps: false,
-        storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        max_binding: limits.max_storage_buffer_binding_size,
-        max_buffer: limits.max_buffer_size,
-        max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
-        max_invocations: limits.max_compute_invocations_per_workgroup,
-        max_workgroups: limits.max_compute_workgroups_per_dimension,
-        storage_alignment: limits.min_storage_buffer_offset_alignment,
-        matrix_units: vec![],
-        ..Caps::everything()
-    }
-}
-
-/// A driver on the CPU whose subgroups all have this width.
-fn software(width: u32) -> Caps {
-    Caps { software: true, subgroup_min: width, subgroup_max: width, ..Caps::everything() }
-}
-
-/// The variants of all operations on a device with everything, on one with nothing and on software, each once.
-fn variants() -> Vec<AnyVariant> {
-    let caps = [Caps::everything(), baseline(), software(8), software(16)];
-    let all = caps.iter().flat_map(|caps| REGISTRY.iter().flat_map(|op| op.kernels(caps))).chain(wattn::gpu::kernels());
-    let unique: BTreeMap<String, AnyVariant> = all.map(|variant| (label(&variant), variant)).collect();
-    unique.into_values().collect()
 }
 
 /// Runs `check` on every variant and fails with all complaints at once, each under its shader and variant.

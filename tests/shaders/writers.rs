@@ -1,11 +1,17 @@
 //! naga's writers, with the options that wgpu gives them: what a Vulkan, Metal or DX12 device would be handed.
+//!
+//! The options are those of wgpu-hal 30.0.1: vulkan/adapter.rs (naga_options) and vulkan/device.rs (compile_stage), metal/device.rs (load_shader,
+//! create_pipeline_layout), dx12/device.rs (load_shader, create_pipeline_layout). What is left at its default here is the same there, or
+//! has no part in a compute shader.
 
 use std::collections::{BTreeMap, HashSet};
 
 use naga::back::spv::Capability;
 use naga::back::{hlsl, msl, spv, wgsl};
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
-use naga::{AddressSpace, Expression, Literal, Module, ResourceBinding, ScalarKind, ShaderStage, StorageAccess};
+use naga::{Expression, Literal, Module, ResourceBinding, ScalarKind, ShaderStage};
+use wattn::gpu::AnyVariant;
+use wattn::wgpu::{BindingType, BufferBindingType};
 
 use crate::Checked;
 
@@ -17,85 +23,117 @@ pub fn write_all(checked: &Checked) -> Result<String, String> {
     wgsl::write_string(&checked.module, &checked.info, wgsl::WriterFlags::empty()).map_err(|e| format!("WGSL: {e}"))
 }
 
-fn bindings(module: &Module) -> impl Iterator<Item = (ResourceBinding, AddressSpace)> {
-    module.global_variables.iter().filter_map(|(_, variable)| Some((variable.binding?, variable.space)))
+/// The variant's bindings as a pipeline layout has them: what wgpu gives numbers in a driver's terms, used by the shader or not.
+fn bindings(variant: &AnyVariant) -> impl Iterator<Item = (ResourceBinding, BufferBindingType)> {
+    variant.layout_entries().into_iter().map(|entry| {
+        let BindingType::Buffer { ty, .. } = entry.ty else { unreachable!("kernels bind buffers alone") };
+        (ResourceBinding { group: 0, binding: entry.binding }, ty)
+    })
 }
 
-fn checks() -> BoundsCheckPolicies {
+fn checks(buffer: BoundsCheckPolicy) -> BoundsCheckPolicies {
     let restrict = BoundsCheckPolicy::Restrict;
-    BoundsCheckPolicies { index: restrict, buffer: restrict, image_load: restrict, binding_array: BoundsCheckPolicy::Unchecked }
+    BoundsCheckPolicies { index: restrict, buffer, image_load: restrict, binding_array: BoundsCheckPolicy::Unchecked }
 }
 
-/// For Vulkan 1.1, with the capabilities of a device that has no more than the variant needs.
+/// For Vulkan 1.1, and for 1.3 with what its devices check and clear on their own; with the capabilities of a device that has no more
+/// than the variant needs.
 fn spirv(checked: &Checked) -> Result<(), String> {
     let mut allowed = vec![Capability::Shader, Capability::Matrix];
     if checked.variant.knobs.has("SUBGROUPS") {
         let subgroups = [Capability::GroupNonUniform, Capability::GroupNonUniformVote, Capability::GroupNonUniformArithmetic];
         allowed.extend(subgroups);
         allowed.extend([Capability::GroupNonUniformBallot, Capability::GroupNonUniformShuffle]);
+        allowed.extend([Capability::GroupNonUniformShuffleRelative, Capability::GroupNonUniformQuad]);
     }
     if checked.variant.knobs.uses_f16() {
-        allowed.extend([Capability::Float16, Capability::StorageBuffer16BitAccess, Capability::UniformAndStorageBuffer16BitAccess]);
+        allowed.push(Capability::Float16);
     }
-    let binding_map = bindings(&checked.module)
-        .map(|(place, _)| (place, spv::BindingInfo { descriptor_set: place.group, binding: place.binding, binding_array_size: None }));
-    let options = spv::Options {
-        lang_version: (1, 3),
-        flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
-        fake_missing_bindings: false,
-        binding_map: binding_map.collect(),
-        capabilities: Some(allowed.into_iter().collect()),
-        bounds_check_policies: checks(),
-        use_storage_input_output_16: false,
-        ..Default::default()
+    let info = |(place, number): (ResourceBinding, u32)| {
+        (place, spv::BindingInfo { descriptor_set: place.group, binding: number, binding_array_size: None })
     };
-    let entry = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
-    spv::write_vec(&checked.module, &checked.info, &options, Some(&entry)).map(drop).map_err(|e| e.to_string())
+    let binding_map: spv::BindingMap = bindings(&checked.variant).map(|(place, _)| place).zip(0..).map(info).collect();
+    let devices = [
+        ((1, 3), BoundsCheckPolicy::Restrict, spv::ZeroInitializeWorkgroupMemoryMode::Polyfill),
+        ((1, 6), BoundsCheckPolicy::Unchecked, spv::ZeroInitializeWorkgroupMemoryMode::Native),
+    ];
+    devices.into_iter().try_for_each(|(lang_version, buffer, zero_initialize_workgroup_memory)| {
+        let options = spv::Options {
+            lang_version,
+            flags: spv::WriterFlags::LABEL_VARYINGS | spv::WriterFlags::FORCE_POINT_SIZE,
+            fake_missing_bindings: false,
+            binding_map: binding_map.clone(),
+            capabilities: Some(allowed.iter().copied().collect()),
+            bounds_check_policies: checks(buffer),
+            zero_initialize_workgroup_memory,
+            use_storage_input_output_16: false,
+            ..Default::default()
+        };
+        let entry = spv::PipelineOptions { shader_stage: ShaderStage::Compute, entry_point: "main".into() };
+        spv::write_vec(&checked.module, &checked.info, &options, Some(&entry)).map(drop).map_err(|e| e.to_string())
+    })
 }
 
-/// For Metal 2.3, that of the first Macs with Apple silicon.
+/// For Metal 2.3, that of the first Macs with Apple silicon, and for the newest.
 fn metal(checked: &Checked) -> Result<(), String> {
-    let slots = bindings(&checked.module).zip(0..).map(|((place, space), slot)| {
-        let mutable = matches!(space, AddressSpace::Storage { access } if access.contains(StorageAccess::STORE));
+    let slots = bindings(&checked.variant).zip(0..).map(|((place, ty), slot)| {
+        let mutable = ty == BufferBindingType::Storage { read_only: false };
         (place, msl::BindTarget { buffer: Some(slot), mutable, ..Default::default() })
     });
     let resources: BTreeMap<_, _> = slots.collect();
     let sizes_buffer = Some(resources.len() as u8);
     let entry = msl::EntryPointResources { resources, immediates_buffer: None, sizes_buffer };
-    let options = msl::Options {
-        lang_version: (2, 3),
-        per_entry_point_map: [("main".to_string(), entry)].into(),
-        fake_missing_bindings: false,
-        bounds_check_policies: checks(),
-        ..Default::default()
-    };
-    let pipeline = msl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())), ..Default::default() };
-    let (_, info) = msl::write_string(&checked.module, &checked.info, &options, &pipeline).map_err(|e| e.to_string())?;
-    info.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
+    [(2, 3), (4, 0)].into_iter().try_for_each(|lang_version| {
+        let options = msl::Options {
+            lang_version,
+            per_entry_point_map: [("main".to_string(), entry.clone())].into(),
+            fake_missing_bindings: false,
+            bounds_check_policies: checks(BoundsCheckPolicy::Restrict),
+            ..Default::default()
+        };
+        let entry_point = Some((ShaderStage::Compute, "main".into()));
+        let pipeline = msl::PipelineOptions { entry_point, vertex_pulling_transform: true, ..Default::default() };
+        let (_, info) = msl::write_string(&checked.module, &checked.info, &options, &pipeline).map_err(|e| e.to_string())?;
+        info.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
+    })
 }
 
-/// For shader model 5.1, which every DX12 device has, or the first that has what the variant needs.
+/// For the first shader model that has what the variant needs, 5.1 if that will do, and for the newest.
 fn direct3d(checked: &Checked) -> Result<(), String> {
-    let shader_model = match (checked.variant.knobs.uses_f16(), checked.variant.knobs.has("SUBGROUPS")) {
+    let first = match (checked.variant.knobs.uses_f16(), checked.variant.knobs.has("SUBGROUPS")) {
         (true, _) => hlsl::ShaderModel::V6_2,
         (false, true) => hlsl::ShaderModel::V6_0,
         (false, false) => hlsl::ShaderModel::V5_1,
     };
-    let target = |register| hlsl::BindTarget { space: 0, register, restrict_indexing: true, ..Default::default() };
-    let binding_map: BTreeMap<_, _> = bindings(&checked.module).zip(0..).map(|((place, _), register)| (place, target(register))).collect();
-    let options = hlsl::Options {
-        shader_model,
-        // The number of workgroups is not built in there: wgpu passes it.
-        special_constants_binding: Some(target(binding_map.len() as u32)),
-        binding_map,
-        fake_missing_bindings: false,
-        ..Default::default()
-    };
-    let pipeline = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())) };
-    let mut text = String::new();
-    let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
-    let info = writer.write(&checked.module, &checked.info, None).map_err(|e| e.to_string())?;
-    info.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
+    // Constants, buffers that are read and buffers that are written have registers of their own, each from 0 on. Direct3D checks the
+    // bounds of all but a uniform with a dynamic offset, which is the only one that naga is told to check.
+    let (mut read, mut written) = (0.., 0..);
+    let binding_map: BTreeMap<_, _> = bindings(&checked.variant)
+        .map(|(place, ty)| {
+            let register = match ty {
+                BufferBindingType::Uniform => Some(0),
+                BufferBindingType::Storage { read_only: true } => read.next(),
+                BufferBindingType::Storage { read_only: false } => written.next(),
+            };
+            let restrict_indexing = ty == BufferBindingType::Uniform;
+            (place, hlsl::BindTarget { register: register.unwrap_or_default(), restrict_indexing, ..Default::default() })
+        })
+        .collect();
+    [first, hlsl::ShaderModel::V6_9].into_iter().try_for_each(|shader_model| {
+        let options = hlsl::Options {
+            shader_model,
+            // The number of workgroups is not built in there: wgpu passes it, after the only uniform.
+            special_constants_binding: Some(hlsl::BindTarget { register: 1, ..Default::default() }),
+            binding_map: binding_map.clone(),
+            fake_missing_bindings: false,
+            ..Default::default()
+        };
+        let pipeline = hlsl::PipelineOptions { entry_point: Some((ShaderStage::Compute, "main".into())) };
+        let mut text = String::new();
+        let mut writer = hlsl::Writer::new(&mut text, &options, &pipeline);
+        let info = writer.write(&checked.module, &checked.info, None).map_err(|e| e.to_string())?;
+        info.entry_point_names.into_iter().try_for_each(|name| name.map(drop).map_err(|e| e.to_string()))
+    })
 }
 
 /// Literals that are not finite, also those made from bits: other compilers refuse both.

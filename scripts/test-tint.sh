@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Compiles every shader with Tint and runs the operations' cases in Dawn, the compiler and the WebGPU of Chrome:   scripts/test-tint.sh [FILTER]
+#
+# FILTER is a part of the names of the tests, for instance `softmax::`. Dawn is the package `webgpu` of npm, installed once into a cache
+# outside the checkout; after that nothing comes from the network. The Vulkan driver is the one that VK_ICD_FILENAMES names, or the
+# system's; Dawn and wgpu must take the same one. Dawn refuses lavapipe before Mesa 23; where there is no f16 (SwiftShader), its variants and cases
+# are left out, and listed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+version=0.6.2
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/wattn/tint
+
+for command in node npm cargo; do
+    if ! command -v "$command" >/dev/null; then
+        echo "$command is missing: install Node 20 or later (https://nodejs.org; 'nodejs' and 'npm' on Debian), Rust from https://rustup.rs" >&2
+        exit 1
+    fi
+done
+
+installed() { [ "$(node -p "require('$cache/node_modules/webgpu/package.json').version" 2>/dev/null)" = "$version" ]; }
+if ! installed; then
+    mkdir -p "$cache"
+    npm install --prefix "$cache" --no-save --no-audit --no-fund --ignore-scripts --silent "webgpu@$version"
+    installed || { echo "npm did not install webgpu $version into $cache" >&2; exit 1; }
+fi
+
+# Without it some drivers complain to stderr for every device.
+if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
+    XDG_RUNTIME_DIR=$(mktemp -d)
+    export XDG_RUNTIME_DIR
+    trap 'rmdir "$XDG_RUNTIME_DIR"' EXIT
+fi
+
+WATTN_TINT=$cache cargo test --release --test tint -- --nocapture "$@"
