@@ -9,8 +9,11 @@ use wattn::gpu::{Bind, Binding, Kernel, Knobs, Params, Variant, Work};
 use wattn::ops::find;
 use wattn::{DType, Gpu, GpuOptions, wgpu};
 
-/// The kernels, by the name that the record has for them. An error is the fault.
-const KERNELS: &[(&str, fn(&Gpu) -> Result<(), String>)] = &[("long_loop", long_loop)];
+/// Runs a kernel; an error is the fault.
+type Show = fn(&Gpu) -> Result<(), String>;
+
+/// The kernels, by the name that the record has for them.
+const KERNELS: &[(&str, Show)] = &[("long_loop", long_loop)];
 
 wattn::params! {
     struct LongLoopParams { rounds: u32 }
