@@ -11,7 +11,7 @@ cd "$(dirname "$0")/.."
 
 targets=("$@")
 [ $# != 0 ] || targets=(x86_64-pc-windows-msvc aarch64-apple-darwin wasm32-unknown-unknown)
-folder=${WATTN_RUST:-${XDG_CACHE_HOME:-$HOME/.cache}/wattn/rust}
+folder=$(cache WATTN_RUST rust)
 sysroot=$(rustc --print sysroot) || stop "Rust is missing: https://rustup.rs"
 export CARGO_TARGET_DIR=$PWD/target/check
 

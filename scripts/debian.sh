@@ -11,6 +11,11 @@ stop() {
     exit 1
 }
 
+# cache VARIABLE NAME: the folder that the variable names, else ~/.cache/wattn/NAME.
+cache() {
+    realpath -m "${!1:-${XDG_CACHE_HOME:-$HOME/.cache}/wattn/$2}"
+}
+
 # unpack FOLDER RELEASE WHICH PACKAGE…: the packages' files in FOLDER/root, their names and versions in FOLDER/packages. A folder that
 # is there is complete, since it is made under another name. WHICH says what comes with them: only (nothing), missing (the dependencies
 # that this machine lacks) or all (every dependency, libc too).
@@ -24,9 +29,9 @@ unpack() (
     command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null && [ -e $keyring ] ||
         stop "$1 is taken from Debian $release, and this machine lacks apt, dpkg or $keyring"
 
-    # What an interrupted run left: apt continues its downloads, the rest is made again.
+    # What an interrupted run left is made again.
     part=$folder.part
-    rm -rf "$part/root"
+    rm -rf "$part"
     mkdir -p "$part/root" "$part/apt/lists/partial" "$part/apt/archives/partial"
     cd "$part/apt" || exit 1
     printf "deb [signed-by=$keyring] $mirror/debian %s main\n" "$release" >sources.list
@@ -50,11 +55,10 @@ unpack() (
         "${apt[@]}" install --download-only "$@" >&2 || stop "no package $*, or not all of its dependencies"
     fi
     for package in archives/*.deb; do
-        dpkg-deb -x "$package" "$part/root" || stop "$package cannot be unpacked; delete $part and try again"
+        dpkg-deb -x "$package" "$part/root" || stop "$package cannot be unpacked"
         # shellcheck disable=SC2016
-        dpkg-deb -W --showformat='${Package} ${Version}\n' "$package" >>"$part/root.packages"
+        dpkg-deb -W --showformat='${Package} ${Version}\n' "$package" >>"$part/packages"
     done
-    mv "$part/root.packages" "$part/packages"
     rm -rf "$part/apt"
     mv "$part" "$folder"
 )

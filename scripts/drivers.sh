@@ -14,7 +14,7 @@
 set -uo pipefail
 . "$(dirname "$0")/debian.sh"
 
-folder=${WATTN_DRIVERS:-${XDG_CACHE_HOME:-$HOME/.cache}/wattn/drivers}
+folder=$(cache WATTN_DRIVERS drivers)
 arch=$(uname -m)
 
 # Where it comes from, and the variables by which a driver is chosen: all of them, so that one choice leaves nothing to the next.
