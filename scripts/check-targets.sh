@@ -23,7 +23,7 @@ check() ( # TARGET CARGO-ARGUMENT…
         export RUSTC=$folder/root/usr/bin/rustc RUSTC_BOOTSTRAP=1
         LD_LIBRARY_PATH=$(dirname "$(find "$folder/root/usr/lib" -name 'librustc_driver-*.so')")
         export LD_LIBRARY_PATH
-        std=(-Zbuild-std=std,panic_abort)
+        std=("-Zbuild-std=std,panic_abort")
     fi
     "${RUSTC:-rustc}" --version
     cargo check --target "$@" "${std[@]}"

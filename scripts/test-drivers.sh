@@ -58,7 +58,7 @@ build() {
     [ -z "$quick" ] || return 0
     built=$(cargo test --release --no-run "${targets[@]/#/--test=}" 2>&1) || stop "nothing can be tested: $built"
     for target in "${targets[@]}"; do
-        binary=$(sed -n "s|.*Executable tests/$target[/.].*(\(.*\))\$|\1|p" <<<"$built")
+        binary=$(sed -n "s|.*Executable tests/${target}[/.].*(\(.*\))\$|\1|p" <<<"$built")
         cp "$binary" "$work/bin/$target" || stop "where is the test '$target'? $built"
     done
 }
