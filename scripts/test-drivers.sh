@@ -126,7 +126,7 @@ test_driver() (
     state=ok
     faults=$(cat ./*.log 2>/dev/null | grep -c 'a known fault of the driver')
     [ "$faults" = 0 ] || state="ok, $faults known faults"
-    [ ! -s red ] || state="**RED**: $(sed "s/^$name: //" red | paste -sd';')"
+    [ ! -s red ] || state="**RED**: $(sed "s/^$name: //" red | paste -sd';' | sed 's/;/; /g')"
     printf '| %s ' "$name" "$driver" "$width" "$verified" "$baseline" "$tested" $((SECONDS - started)) "$date $commit" "$state" >row
     printf '|\n' >>row
 )
@@ -151,6 +151,6 @@ printf '\n| driver | version | subgroups | verify%s | without features | tests |
 red=''
 for name in "${names[@]}"; do
     cat "$work/$name/row"
-    red+=$(sed 's/^/\n/' "$work/$name/red")
+    [ ! -s "$work/$name/red" ] || red+=$'\n'$(cat "$work/$name/red")
 done
 [ -z "$red" ] || stop "RED$red"
