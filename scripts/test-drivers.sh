@@ -46,7 +46,9 @@ commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 git diff --quiet HEAD -- src shaders tests Cargo.toml Cargo.lock 2>/dev/null || commit="$commit+changes"
 unset WATTN_SHADERS
 work=$PWD/target/drivers
-mkdir -p "$work/bin"
+mkdir -p "$work"
+bin=$(mktemp -d "$work/bin.XXXXXX") || exit 1
+trap 'rm -rf "$bin"' EXIT
 # Without it some drivers complain for every device.
 export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$work}
 
@@ -54,12 +56,12 @@ export XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-$work}
 build() {
     local target binary built
     cargo build --release || stop "nothing can be tested"
-    cp target/release/wattn "$work/bin/"
+    cp target/release/wattn "$bin/" || exit 1
     [ -z "$quick" ] || return 0
     built=$(cargo test --release --no-run "${targets[@]/#/--test=}" 2>&1) || stop "nothing can be tested: $built"
     for target in "${targets[@]}"; do
         binary=$(sed -n "s|.*Executable tests/${target}[/.].*(\(.*\))\$|\1|p" <<<"$built")
-        cp "$binary" "$work/bin/$target" || stop "where is the test '$target'? $built"
+        cp "$binary" "$bin/$target" || stop "where is the test '$target'? $built"
     done
 }
 
@@ -77,7 +79,7 @@ wrong() { # WHAT…
 }
 
 try() { # PROGRAM LOG [ARGUMENT…]
-    local program=$work/bin/$1 log=$2 code
+    local program=$bin/$1 log=$2 code
     shift 2
     # The runner is several words.
     # shellcheck disable=SC2086
