@@ -3,6 +3,7 @@
 #
 # The tests run kernels, so they need an adapter. Where there is none, this installs Mesa's software driver (Debian, Ubuntu) or
 # says what to install. A driver that is there is used as it is; VK_ICD_FILENAMES and WATTN_DEVICE choose one of several.
+# Other drivers and other systems have scripts of their own: test-drivers.sh and check-targets.sh.
 # Rust is not installed: https://rustup.rs. About 10 minutes on 2 cores from nothing, most of it compiling wgpu twice.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -74,11 +75,6 @@ step format cargo fmt --check
 step lints cargo clippy --all-targets -- -D warnings
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 step "the library alone" cargo rustc --lib --no-default-features -- -D warnings
-if rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown; then
-    step "for browsers" cargo check --lib --no-default-features --target wasm32-unknown-unknown
-else
-    printf '\n==> for browsers: skipped, the target wasm32-unknown-unknown is not installed\n'
-fi
 step tests cargo test --no-fail-fast
 [ "$software" = 0 ] || step "tests with subgroups of 4" env LP_NATIVE_VECTOR_WIDTH=128 cargo test --no-fail-fast --test ops --test golden
 for example in examples/*.rs; do
