@@ -1,5 +1,5 @@
 //! Attention, forward and backward, on any GPU that wgpu reaches (Vulkan, Metal, DX12), with kernels written by hand in WGSL
-//! and a reference in f64 beside each. Recurrent layers are to follow.
+//! and a reference in f64 beside each; and recurrent layers with backpropagation through time.
 //!
 //! ```
 //! use wattn::ops::attention::{self, AttentionOptions, Inputs};
@@ -27,18 +27,18 @@
 //! - [`gpu`]: the device, tensors, and kernels. It knows no operation. [`Gpu::from_wgpu`] takes an application's own device, [`Gpu::encode`] its
 //!   own command encoder, and [`Tensor::from_buffer`] its own buffer.
 //! - [`ops`]: the operations, each with its formulas, shapes and references: [`ops::attention`], [`ops::attention_varlen`],
-//!   [`ops::matmul`], [`ops::softmax`], [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`]. [`ops::REGISTRY`] lists them.
+//!   [`ops::matmul`], [`ops::softmax`], [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`], [`ops::rnn`], [`ops::gru`], [`ops::lstm`].
+//!   [`ops::REGISTRY`] lists them.
 //!   [`ops::attention::KvCache`] keeps keys and values between calls, for decoding.
 //! - [`ops::check`]: the comparison with the reference, and the budget that decides it.
 //! - [`Error`]: the one error type. What does not fit is an error that says what would, not a panic.
 //!
 //! Operations only record. The device starts with a read, [`Gpu::flush`], or when enough work has come together. Several operations
-//! in a row are one submission, and nothing travels to the host between them.
+//! in a row are one submission, and nothing travels to the host between them. [`Gpu::self_test`] says whether this driver is right.
 //!
 //! # When not to use it
 //!
 //! - Where CUDA and a framework are at hand: their kernels use matrix units, and these do not yet.
-//! - For long sequences, yet: attention stores the matrix of probabilities, block by block, and a causal mask saves no work.
 //! - For a model: there are operations with explicit backward functions here, and neither a tape nor layers nor optimizers.
 //! - For f64, bf16 or quantized weights: storage is f32 or f16, accumulation f32.
 //!

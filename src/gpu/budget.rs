@@ -47,3 +47,25 @@ impl Budget {
 /// What a submission should take. Kernels differ from the measured one in how well they use a device, most by less than three times either
 /// way, so that no dispatch takes half a second.
 const SECONDS: f64 = 0.15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_measurement_that_went_wrong_is_bounded() {
+        let caps = Caps { kind: wgpu::DeviceType::IntegratedGpu, ..Caps::everything() };
+        let cautious = Budget::cautious(&caps).flops;
+        let measured = |speed| Budget::measured(&caps, speed).flops;
+        assert_eq!((measured(0.0), measured(f64::INFINITY)), (cautious / 10.0, cautious * 100.0));
+        assert_eq!(measured(cautious / SECONDS), cautious);
+    }
+
+    #[test]
+    fn all_work_counts() {
+        let budget = Budget::of(1e6);
+        assert_eq!(budget.share(Work { flops: 5e5, bytes: 0.0 }, 0.0), 0.5);
+        assert_eq!(budget.share(Work { flops: 0.0, bytes: 5e5 }, 0.0), 0.5 * FLOPS_PER_BYTE);
+        assert_eq!(budget.share(Work::default(), 50.0), 50.0 * FLOPS_PER_WORKGROUP / 1e6);
+    }
+}

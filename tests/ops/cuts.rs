@@ -1,10 +1,11 @@
 //! Long work is cut into several dispatches and submissions, by how fast a device is found to be. That must not be seen in the results: the
 //! order of every sum is fixed by the shapes and the device's limits.
 
+use wattn::gpu::Work;
 use wattn::ops::{Operation, find};
 use wattn::{Gpu, GpuOptions};
 
-use crate::{bytes, expected};
+use crate::{Device, bytes, expected};
 
 /// So few operations that everything is cut that can be.
 const TINY: f64 = 1e4;
@@ -48,4 +49,25 @@ pub fn check(name: &str) {
     let (whole, cut) = (whole.counters(), cut.counters());
     assert!(cut.dispatches > 2 * whole.dispatches && cut.submissions > 4 * whole.submissions, "little was cut: {cut:?}, {whole:?}");
     assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
+}
+
+/// Small work asks no device how fast it is; large work does, once, and what a user has fixed is never measured.
+#[test]
+fn a_device_is_measured_once() {
+    let work = |flops: f64| Work { flops, bytes: 0.0 };
+    let gpu = Device::Default.open();
+    assert!(gpu.share(work(1e6), 1) < 1.0);
+    assert_eq!(gpu.counters().pipelines, 0);
+    let whole = gpu.share(work(1e15), 1);
+    assert!(whole > 1.0 && gpu.counters().pipelines == 1, "{whole}, {:?}", gpu.counters());
+    assert_eq!((gpu.share(work(1e15), 1), gpu.counters().pipelines), (whole, 1));
+    // What fits is done at once, and of the rest as much as fits.
+    let each = work(1e15 / whole / 8.0);
+    assert_eq!(gpu.at_once(each, 4), 4);
+    assert!((7..=8).contains(&gpu.at_once(each, 1000)), "{}", gpu.at_once(each, 1000));
+    assert_eq!(gpu.at_once(work(1e15), 10), 1);
+    println!("{} does what takes as long as {:.3e} floating-point operations at once", gpu.info().name, 1e15 / whole);
+
+    let fixed = open(1e6);
+    assert!(fixed.share(work(1e15), 1) > 1e8 && fixed.counters().pipelines == 0);
 }

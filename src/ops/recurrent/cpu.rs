@@ -180,14 +180,14 @@ impl<R: Real> Inputs<R> {
         let length = pass.steps.len();
         for place in 0..length {
             let t = if direction == 0 { length - 1 - place } else { place };
+            // What leaves the first step is a result, and keeps its terms.
+            settle(&mut d_state);
             // y[t] = h[t], and h[t] goes into the next step:  d_h[t] = d_y[t] + what comes back from there
             add(&mut d_state.h, &d_y[t][direction * output..][..output]);
             let gradient = backward_step(self.problem.cell, weights, &pass.steps[t], &d_state);
             // a = W x + b:  d_x = Wᵀ d_a
             add(&mut d_inputs[t], &weights.weight_ih.transposed_times(0..gradient.d_ih.len(), &gradient.d_ih));
-            let mut d_before = gradient.d_before.clone();
-            settle(&mut d_before);
-            let d_after = std::mem::replace(&mut d_state, d_before);
+            let d_after = std::mem::replace(&mut d_state, gradient.d_before.clone());
             pass.gradients.push((d_after.h, gradient));
         }
         if direction == 0 {
