@@ -39,6 +39,8 @@ pub fn kernels() -> Vec<AnyVariant> {
 
 const LANES: usize = 64;
 const TERMS: usize = 16;
+/// Operations of a term: an outer product of two vectors of four, added up.
+const OUTER: usize = 32;
 /// More than any device runs at a time.
 const WORKGROUPS: usize = 1024;
 /// A time that neither the launch nor the clock's resolution is felt in.
@@ -50,7 +52,7 @@ impl Gpu {
     /// The part of a submission's budget that a dispatch of `work` takes. An operation cuts what is more than one, where it can do so
     /// without changing the order of a sum. What a device's budget is, is measured once, when some work may be over it.
     pub fn share(&self, work: Work, workgroups: usize) -> f64 {
-        self.shared.budget_for(work, workgroups).share(work, workgroups as f64)
+        self.budget_for(work, workgroups).share(work, workgroups as f64)
     }
 
     /// Workgroups that one dispatch should have when each does this work; at least one.
@@ -70,16 +72,14 @@ impl Gpu {
         let at_once = self.at_once(each, workgroups);
         if at_once == workgroups { most } else { most.min(LANES * at_once) }
     }
-}
 
-impl Shared {
     fn budget_for(&self, work: Work, workgroups: usize) -> Budget {
-        let known = self.budget();
-        if self.fixed_budget.is_some() || known.share(work, workgroups as f64) <= 1.0 || cfg!(target_arch = "wasm32") {
+        let (known, shared) = (self.budget(), &self.shared);
+        if self.is_budget_fixed() || known.share(work, workgroups as f64) <= 1.0 || cfg!(target_arch = "wasm32") {
             return known;
         }
         // A device that cannot be measured is taken to be a slow one; what is wrong with it shows at the next dispatch.
-        *self.measured_budget.get_or_init(|| measure(self).map_or(known, |speed| Budget::measured(&self.caps, speed)))
+        *shared.measured_budget.get_or_init(|| measure(shared).map_or(known, |speed| Budget::measured(&shared.caps, speed)))
     }
 }
 
@@ -91,7 +91,7 @@ fn measure(shared: &Shared) -> Result<f64> {
         let descriptor = wgpu::BufferDescriptor { label: Some("calibrate"), size: 4 * elements as u64, usage, mapped_at_creation: false };
         shared.device.create_buffer(&descriptor)
     };
-    let (params, x, y) = shared.scoped(|| (buffer(4), buffer(LANES), buffer(WORKGROUPS * LANES)))?;
+    let (params, x, y) = shared.scoped(|| (buffer(4), buffer(4 * LANES), buffer(4 * WORKGROUPS * LANES)))?;
     let entries =
         [(0, &params), (1, &x), (2, &y)].map(|(binding, buffer)| wgpu::BindGroupEntry { binding, resource: buffer.as_entire_binding() });
     let descriptor = wgpu::BindGroupDescriptor { label: Some("calibrate"), layout: &pipeline.layout, entries: &entries };
@@ -114,7 +114,7 @@ fn measure(shared: &Shared) -> Result<f64> {
     let mut speed = 0.0;
     for rounds in ROUNDS {
         let taken: Duration = run(rounds)?;
-        speed = 2.0 * (WORKGROUPS * LANES * TERMS) as f64 * f64::from(rounds) / taken.as_secs_f64().max(1e-9);
+        speed = (WORKGROUPS * LANES * TERMS * OUTER) as f64 * f64::from(rounds) / taken.as_secs_f64().max(1e-9);
         if taken >= ENOUGH {
             break;
         }

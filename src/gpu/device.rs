@@ -49,8 +49,6 @@ pub(super) struct Shared {
     pub info: wgpu::AdapterInfo,
     pub pool: Arc<Pool>,
     pub timeout: Option<Duration>,
-    /// What the user asked for, which is not measured then.
-    pub fixed_budget: Option<Budget>,
     pub measured_budget: OnceLock<Budget>,
     pub pipelines: Cache,
     pipelines_created: AtomicU64,
@@ -80,6 +78,8 @@ pub struct Gpu {
     pub(super) shared: Arc<Shared>,
     /// What this handle makes use of: all that the device can do, or less.
     caps: Arc<Caps>,
+    /// What the user wants a submission to hold, which is not measured then.
+    fixed_budget: Option<Budget>,
     /// The recorder of a user's own command encoder, when this handle was made by [`Gpu::encode`].
     external: Option<Arc<Mutex<Recorder>>>,
     pins: Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -147,7 +147,6 @@ impl Gpu {
         let info = adapter.get_info();
         let caps = Caps::of(&info, device.features(), &device.limits(), adapter.cooperative_matrix_properties());
         let shared = Shared {
-            fixed_budget: options.flops_per_submission.map(Budget::of),
             measured_budget: OnceLock::new(),
             device,
             queue,
@@ -162,7 +161,19 @@ impl Gpu {
             lost: Arc::default(),
             recorder: Mutex::new(Recorder::own()),
         };
-        Gpu { caps: Arc::new(shared.caps.clone()), shared: Arc::new(shared), external: None, pins: Arc::default() }
+        Gpu {
+            caps: Arc::new(shared.caps.clone()),
+            shared: Arc::new(shared),
+            fixed_budget: options.flops_per_submission.map(Budget::of),
+            external: None,
+            pins: Arc::default(),
+        }
+    }
+
+    /// A handle to the same device that cuts its work into submissions of about this many floating-point operations, or what takes as
+    /// long: small ones let a renderer's frames in between. What is computed is the same to the bit.
+    pub fn submitting(&self, flops: f64) -> Gpu {
+        Gpu { fixed_budget: Some(Budget::of(flops)), ..self.clone() }
     }
 
     /// A handle to the same device that makes no use of `features`: for a driver that gets them wrong, which
@@ -256,6 +267,16 @@ impl Gpu {
         self.pins.get(&TypeId::of::<T>()).and_then(|pin| pin.downcast_ref().copied())
     }
 
+    /// What a submission of this handle may hold, as far as is known.
+    pub(super) fn budget(&self) -> Budget {
+        self.fixed_budget.unwrap_or_else(|| self.shared.budget())
+    }
+
+    /// Whether that is for the user to say.
+    pub(super) fn is_budget_fixed(&self) -> bool {
+        self.fixed_budget.is_some()
+    }
+
     /// Whether the handle records into a user's own encoder.
     pub(super) fn is_external(&self) -> bool {
         self.external.is_some()
@@ -294,8 +315,7 @@ impl Shared {
 
     /// What a submission may hold, as far as is known.
     pub fn budget(&self) -> Budget {
-        let cautious = || self.measured_budget.get().copied().unwrap_or(Budget::cautious(&self.caps));
-        self.fixed_budget.unwrap_or_else(cautious)
+        self.measured_budget.get().copied().unwrap_or(Budget::cautious(&self.caps))
     }
 
     pub fn flush(&self) -> Result<()> {

@@ -243,7 +243,7 @@ impl Gpu {
         if let Some(trace) = &mut recorder.trace {
             trace.dispatched(&pipeline, bytemuck::bytes_of(params), binds, groups);
         }
-        recorder.share += shared.budget().share(work, groups.map(f64::from).iter().product());
+        recorder.share += self.budget().share(work, groups.map(f64::from).iter().product());
         let full = recorder.share >= 1.0;
         let mut profile_full = false;
         if let Some(profile) = &mut recorder.profile {

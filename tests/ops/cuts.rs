@@ -1,54 +1,42 @@
 //! Long work is cut into several dispatches and submissions, by how fast a device is found to be. That must not be seen in the results: the
 //! order of every sum is fixed by the shapes and the device's limits.
 
+use wattn::Gpu;
 use wattn::gpu::Work;
-use wattn::ops::{Operation, find};
-use wattn::{Gpu, GpuOptions};
+use wattn::ops::{Operation, REGISTRY, Request};
 
-use crate::{Device, bytes, expected};
+use crate::{Device, Results, bits_of};
 
 /// So few operations that everything is cut that can be.
-const TINY: f64 = 1e4;
+const TINY: f64 = 1e5;
 
-fn open(flops: f64) -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, flops_per_submission: Some(flops), ..Default::default() }).unwrap()
+/// Compares the bits of a request whose work is cut with those of the same one on the whole.
+pub fn compare(gpu: &Gpu, op: &dyn Operation, request: &Request, whole: &Results) -> Result<(), String> {
+    let cut = op.prepare(&gpu.submitting(TINY), request).and_then(|mut run| run()).and_then(|outputs| bits_of(&outputs));
+    let cut = cut.map_err(|e| e.to_string())?;
+    let differ: Vec<&str> = whole.iter().zip(&cut).filter(|(whole, cut)| whole != cut).map(|(whole, _)| whole.0.as_str()).collect();
+    if differ.is_empty() { Ok(()) } else { Err(format!("other bits where work is cut: {}", differ.join(", "))) }
 }
 
-/// The cases of an operation whose bits differ where work is cut.
-fn differ(op: &'static dyn Operation, whole: &Gpu, cut: &Gpu) -> Vec<String> {
-    let mut wrong = vec![];
-    for case in op.cases() {
-        let fixture = expected(op, &case);
-        // The other tunings are cut by the same code: what they add is seen in few cases.
-        let tunings = op.tunings(whole.caps());
-        for tuning in tunings.into_iter().take(if case.quick { usize::MAX } else { 1 }) {
-            let on = |gpu: &Gpu| {
-                let outputs = op.prepare(&(tuning.pin)(gpu), &fixture.0)?()?;
-                outputs.iter().map(|(name, tensor)| Ok((name.clone(), bytes(tensor)?))).collect::<wattn::Result<Vec<_>>>()
-            };
-            match (on(whole), on(cut)) {
-                (Ok(whole), Ok(cut)) => {
-                    let names = whole.iter().zip(&cut).filter(|(whole, cut)| whole != cut).map(|(whole, _)| whole.0.clone());
-                    wrong.extend(names.map(|name| format!("{} {} [{}]: {name}", op.spec().name, case.name, tuning.label)));
-                }
-                (Err(e), _) | (_, Err(e)) if !matches!(e, wattn::Error::Dtype { .. }) => {
-                    wrong.push(format!("{} {} [{}]: {e}", op.spec().name, case.name, tuning.label));
-                }
-                _ => {}
-            }
-        }
+/// The comparison above is none where nothing is cut.
+#[test]
+fn work_is_cut() {
+    let whole = Device::Default.open().submitting(1e15);
+    for op in REGISTRY {
+        let f32s = op.cases().into_iter().filter(|case| !case.settings.contains(&("dtype", "f16")));
+        let flops = |request: &Request| op.cost(request).unwrap().flops;
+        let requests = f32s.map(|case| case.request(*op, 1).unwrap());
+        let largest = requests.max_by(|a, b| flops(a).total_cmp(&flops(b))).unwrap();
+        let dispatches = |gpu: &Gpu| {
+            let mut run = op.prepare(gpu, &largest).unwrap();
+            let before = gpu.counters().dispatches;
+            run().unwrap();
+            gpu.finish().unwrap();
+            gpu.counters().dispatches - before
+        };
+        let [whole, cut] = [whole.clone(), whole.submitting(TINY)].map(|gpu| dispatches(&gpu));
+        assert!(cut > whole, "{}: {cut} dispatches, and {whole} where nothing is cut", op.spec().name);
     }
-    wrong
-}
-
-/// Every case and tuning of an operation has the same bits however it is cut.
-pub fn check(name: &str) {
-    let (whole, cut) = (open(1e15), open(TINY));
-    let wrong = differ(find(name).unwrap(), &whole, &cut);
-    let (whole, cut) = (whole.counters(), cut.counters());
-    assert!(cut.dispatches > 2 * whole.dispatches && cut.submissions > 4 * whole.submissions, "little was cut: {cut:?}, {whole:?}");
-    assert!(wrong.is_empty(), "{} differ\n{}", wrong.len(), wrong.join("\n"));
 }
 
 /// Small work asks no device how fast it is; large work does, once, and what a user has fixed is never measured.
@@ -68,6 +56,6 @@ fn a_device_is_measured_once() {
     assert_eq!(gpu.at_once(work(1e15), 10), 1);
     println!("{} does what takes as long as {:.3e} floating-point operations at once", gpu.info().name, 1e15 / whole);
 
-    let fixed = open(1e6);
+    let fixed = Device::Default.open().submitting(1e6);
     assert!(fixed.share(work(1e15), 1) > 1e8 && fixed.counters().pipelines == 0);
 }

@@ -2,7 +2,7 @@
 //!
 //! Each operation runs on three devices: the default one; one with WebGPU's default limits and no feature; and one whose bindings are
 //! so small that what does not fit must be processed in pieces. Every case is run three times and must give the same bits, and the
-//! last run must create no buffer and no pipeline. What is skipped is printed with the reason (`cargo test --test ops -- --nocapture`).
+//! last run must create no buffer and no pipeline; on the default device it is run again with its work cut into small submissions. What is skipped is printed with the reason (`cargo test --test ops -- --nocapture`).
 //!
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
@@ -46,11 +46,6 @@ macro_rules! cases {
         #[test]
         fn cases_in_pieces() {
             crate::check_all($op, crate::Device::SmallBindings);
-        }
-
-        #[test]
-        fn results_do_not_depend_on_where_work_is_cut() {
-            crate::cuts::check($op);
         }
     };
 }
@@ -140,7 +135,11 @@ fn check(gpu: &Gpu, op: &dyn Operation, fixture: &(Request, Expected), tuning: &
         return Err(wrong.join("; "));
     }
     let pinned = (tuning.pin)(gpu);
-    repeat(&pinned, op, request).map(|()| None)
+    let first = repeat(&pinned, op, request)?;
+    if device == Device::Default {
+        cuts::compare(&pinned, op, request, &first)?;
+    }
+    Ok(None)
 }
 
 /// Whether a row of some tensor is too long for one small binding: then, and only then, a case may be refused.
@@ -149,14 +148,16 @@ fn has_long_row(request: &Request) -> bool {
     request.tensors.values().any(|array| row(array) + 512 > SMALL_BINDING)
 }
 
+/// The bits of what an operation makes, by name.
+type Results = Vec<(String, Vec<u8>)>;
+
 /// Runs a request three times: the same bits each time, and nothing new in the last.
-fn repeat(gpu: &Gpu, op: &dyn Operation, request: &Request) -> Result<(), String> {
+fn repeat(gpu: &Gpu, op: &dyn Operation, request: &Request) -> Result<Results, String> {
     let mut run = op.prepare(gpu, request).map_err(|e| e.to_string())?;
-    let mut first: Option<Vec<(String, Vec<u8>)>> = None;
+    let mut first: Option<Results> = None;
     let mut before = (gpu.memory().buffers_created, gpu.counters().pipelines);
     for round in 0..3 {
-        let results = run().and_then(|outputs| outputs.iter().map(|(name, tensor)| Ok((name.clone(), bytes(tensor)?))).collect());
-        let results = results.map_err(|e: Error| e.to_string())?;
+        let results = run().and_then(|outputs| bits_of(&outputs)).map_err(|e| e.to_string())?;
         match &first {
             None => first = Some(results),
             Some(first) => {
@@ -173,11 +174,11 @@ fn repeat(gpu: &Gpu, op: &dyn Operation, request: &Request) -> Result<(), String
         }
         before = now;
     }
-    Ok(())
+    first.ok_or_else(|| "nothing ran".into())
 }
 
-fn bytes(tensor: &Tensor) -> wattn::Result<Vec<u8>> {
-    Ok(tensor.array()?.bytes().to_vec())
+fn bits_of(outputs: &[(String, Tensor)]) -> wattn::Result<Results> {
+    outputs.iter().map(|(name, tensor)| Ok((name.clone(), tensor.array()?.bytes().to_vec()))).collect()
 }
 
 /// Runs an operation on these tensors.
