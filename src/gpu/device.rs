@@ -335,8 +335,9 @@ impl Shared {
             Ok(_) => Ok(()),
             Err(wgpu::PollError::Timeout) => Err(Error::Timeout { seconds: self.timeout.unwrap_or_default().as_secs_f64() }),
             Err(other) => {
-                // A submission to a device that was just destroyed leaves an index that there is not; the next poll says why.
-                let _ = self.device.poll(wgpu::PollType::Poll);
+                // A submission to a device that was just destroyed leaves an index that there is not. What went before is still done, and
+                // only then is the loss told.
+                let _ = self.device.poll(wgpu::PollType::Wait { submission_index: None, timeout: self.timeout });
                 self.check_lost()?;
                 Err(Error::Device { message: other.to_string() })
             }
