@@ -110,14 +110,25 @@ impl Walk<'_> {
     fn cut(&self, gpu: &Gpu, region: Region) -> Result<()> {
         let caps = gpu.caps();
         let bytes = |operand: &Operand| self.reach(operand, &region).len() * DType::F32.bytes();
-        let Some(large) = self.operands.iter().find(|operand| bytes(operand) > caps.max_window()) else {
-            return self.dispatch(gpu, &region);
-        };
         let halves = |range: &Range<usize>, unit: usize| {
             let half = range.start + (range.len() / 2).next_multiple_of(unit).min(range.len());
             [range.start..half, half..range.end]
         };
         let tile = self.variant.tile;
+        let Some(large) = self.operands.iter().find(|operand| bytes(operand) > caps.max_window()) else {
+            // Steps that take too long together are the caller's to cut; sequences and columns of one step do not touch one another.
+            let flops = self.flops(1, region.columns.len(), region.batch.len(), region.directions.len());
+            let too_long = region.steps.len() == 1 && gpu.share(Work { flops, bytes: 0.0 }, 0) > 1.0;
+            if too_long && region.batch.len() > tile.rows() {
+                let halves = halves(&region.batch, tile.rows());
+                return halves.into_iter().try_for_each(|batch| self.cut(gpu, Region { batch, ..region.clone() }));
+            }
+            if too_long && region.columns.len() > tile.columns() {
+                let halves = halves(&region.columns, tile.columns());
+                return halves.into_iter().try_for_each(|columns| self.cut(gpu, Region { columns, ..region.clone() }));
+            }
+            return self.dispatch(gpu, &region);
+        };
         if region.steps.len() > 1 {
             let halves = halves(&region.steps, 1);
             return halves.into_iter().try_for_each(|steps| self.cut(gpu, Region { steps, ..region.clone() }));
