@@ -4,7 +4,7 @@
 # The tests run kernels, so they need an adapter. Where there is none, this installs Mesa's software driver (Debian, Ubuntu) or
 # says what to install. A driver that is there is used as it is; VK_ICD_FILENAMES and WATTN_DEVICE choose one of several.
 # Other drivers and other systems have scripts of their own: test-drivers.sh and check-targets.sh.
-# Rust is not installed: https://rustup.rs. About 10 minutes on 2 cores from nothing, most of it compiling wgpu twice.
+# Rust is not installed: https://rustup.rs. About 20 minutes on 2 cores from nothing, most of it compiling.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -73,14 +73,14 @@ export LP_NATIVE_VECTOR_WIDTH=256
 step format cargo fmt --check
 step lints cargo clippy --all-targets -- -D warnings
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
-step "the library alone" cargo rustc --lib --no-default-features -- -D warnings
+step "the library alone" cargo clippy --lib --no-default-features -- -D warnings
 step tests cargo test --no-fail-fast
 for example in examples/*.rs; do
     example=$(basename "$example" .rs)
     step "example $example" cargo run --example "$example"
 done
 [ ! -d benches ] || step "benches, each once" cargo test --benches
-step "verify" cargo run --release -- verify --quick
+step "verify" cargo run -- verify --quick
 
 printf '\n'
 [ ${#failed[@]} = 0 ] || stop "$(printf 'FAILED: %s\n' "${failed[@]}")"
