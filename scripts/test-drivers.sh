@@ -4,7 +4,7 @@
 # NAME is one of scripts/drivers.sh, which fetches what is not there. On each driver: `wattn verify`; the same on a device with WebGPU's
 # default limits and no feature; and the tests that run kernels. Faults of drivers that are known are data: tests/drivers/faults.rs.
 #
-#   --quick    only `verify --quick`, without names on the drivers that CI tests: some minutes
+#   --quick    only `verify --quick`, without names on four of them: some minutes
 #   --record   puts each row into docs/DRIVERS.md as soon as it is there; to go on after an interruption, name the drivers that are left
 #
 # Anything wrong is exit 1, and named below the table. What was printed is kept in target/drivers/NAME/. All drivers: some hours on 2 cores.

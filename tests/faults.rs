@@ -2,6 +2,8 @@
 //!
 //! Each fault is provoked on a device of its own. Nothing here may panic, and nothing may pass in silence.
 
+mod common;
+
 use std::future::Future;
 use std::time::{Duration, Instant};
 
@@ -9,10 +11,7 @@ use wattn::gpu::{Bind, Binding, Kernel, Knobs, Params, Variant, Work};
 use wattn::ops::matmul::{self, MatmulOptions};
 use wattn::{DType, Error, Gpu, GpuOptions, Tensor, f16, wgpu};
 
-fn open(options: GpuOptions) -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..options }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
-}
+use common::open;
 
 fn default() -> Gpu {
     open(GpuOptions::default())

@@ -1,6 +1,8 @@
 //! The self-test finds what a driver gets wrong, names it, and says what to leave out. A driver that miscompiles is made by giving a process
 //! shaders of its own, which are wrong where a flag is raised.
 
+mod common;
+
 use std::path::Path;
 use std::process::Command;
 
@@ -10,8 +12,7 @@ use wattn::{Error, Gpu, GpuOptions};
 const CHILD: &str = "WATTN_TEST_MISCOMPILED";
 
 fn open() -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..Default::default() }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+    common::open(GpuOptions::default())
 }
 
 /// Runs the test `name` again in a process whose shader `file` has `wrong` in place of `right`.
@@ -45,12 +46,12 @@ fn a_right_driver() {
 
 #[test]
 fn wrong_subgroup_operations() {
-    if !is_child() {
-        return miscompiled("wrong_subgroup_operations", "lib/reduce.wgsl", "subgroupAdd(", "2.0 * subgroupAdd(");
-    }
     let gpu = open();
     if !gpu.caps().subgroups {
         return println!("not run: this device has no subgroups");
+    }
+    if !is_child() {
+        return miscompiled("wrong_subgroup_operations", "lib/reduce.wgsl", "subgroupAdd(", "2.0 * subgroupAdd(");
     }
     let test = gpu.self_test().unwrap();
     let named = |fault: &wattn::ops::Fault| {

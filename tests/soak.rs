@@ -1,10 +1,12 @@
 //! A long time on one device leaves no memory behind. Alone in its process, whose memory it looks at.
 #![cfg(target_os = "linux")]
 
+mod common;
 #[path = "threads/jobs.rs"]
 mod jobs;
 
-use jobs::{jobs, open};
+use jobs::jobs;
+use wattn::GpuOptions;
 
 /// Bytes of this process that are in memory.
 fn resident() -> u64 {
@@ -19,7 +21,7 @@ fn twenty_thousand_operations_leave_nothing_behind() {
     const WARM: usize = 200;
     /// Less than a kilobyte for each operation; a bind group that stayed would be more.
     const ALLOWED: u64 = 16 << 20;
-    let gpu = open();
+    let gpu = common::open(GpuOptions::default());
     let jobs = jobs(&gpu);
     assert!(jobs.len() <= WARM / 2, "{} jobs are not warm after {WARM} operations", jobs.len());
     let run = |i: usize| {

@@ -1,12 +1,13 @@
 //! One device and many threads: the same bits as alone.
 
+mod common;
 #[path = "threads/jobs.rs"]
 mod jobs;
 
 use std::sync::Barrier;
 
-use jobs::{Job, jobs, open};
-use wattn::{Gpu, Tensor};
+use jobs::{Job, jobs};
+use wattn::{Gpu, GpuOptions, Tensor};
 
 #[test]
 fn handles_and_tensors_go_anywhere() {
@@ -26,7 +27,7 @@ fn run(job: &Job, gpu: &Gpu) -> Vec<(String, Vec<u8>)> {
 #[test]
 fn eight_threads_get_the_bits_that_one_gets() {
     const THREADS: usize = 8;
-    let gpu = open();
+    let gpu = common::open(GpuOptions::default());
     let jobs = jobs(&gpu);
     let alone: Vec<_> = jobs.iter().map(|job| run(job, &gpu)).collect();
     let start = Barrier::new(THREADS);
@@ -49,7 +50,7 @@ fn eight_threads_get_the_bits_that_one_gets() {
 /// and a read in a third thread does not make that work submitted.
 #[test]
 fn uploads_do_not_overtake_the_work_of_other_threads() {
-    let gpu = open();
+    let gpu = common::open(GpuOptions::default());
     let sum = |gpu: &Gpu, x: &Tensor| wattn::ops::sum::forward(gpu, x, &Default::default());
     let upload = |gpu: &Gpu, value: f32| gpu.tensor(&[value; 1000], &[1000]).unwrap();
     std::thread::scope(|scope| {

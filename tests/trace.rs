@@ -1,12 +1,13 @@
 //! `Gpu::trace`: a trace is whole, and is in the order of the queue. What Dawn makes of traces is tested in tests/tint.
 
+mod common;
+
 use wattn::gpu::{Range, Step, Trace};
 use wattn::ops::attention::{self, AttentionOptions, Inputs};
 use wattn::{Error, Gpu, GpuOptions};
 
 fn open() -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..Default::default() }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+    common::open(GpuOptions::default())
 }
 
 /// The places that are written by the host, and those that some dispatch binds.

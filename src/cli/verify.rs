@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Session, Verdict, chosen_ops, describe, unknown};
 use crate::gpu::{Gpu, Optional};
-use crate::ops::check::{Expected, Outcome, TensorCheck};
+use crate::ops::check::{Expected, Outcome, wrong};
 use crate::ops::{Case, Operation, SelfTest, Tuning};
 use crate::{Error, Result};
 
@@ -157,9 +157,9 @@ fn row(op: &dyn Operation, case: &Case, tuning: &Tuning, outcome: Result<Outcome
         Ok(Outcome::Skipped(reason)) => (None, None, reason),
         Err(reason) => (Some(false), None, reason),
         Ok(Outcome::Checked(checks)) => {
-            let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(TensorCheck::to_string).collect();
+            let wrong = wrong(&checks);
             let worst = checks.iter().map(|check| check.ratio).fold(0.0, f64::max);
-            (Some(wrong.is_empty()), Some(worst).filter(|x| x.is_finite()), wrong.join("; "))
+            (Some(wrong.is_none()), Some(worst).filter(|x| x.is_finite()), wrong.unwrap_or_default())
         }
     };
     Row { op: op.spec().name, case: case.name, variant: tuning.label.clone(), ok, worst, reason }

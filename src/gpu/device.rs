@@ -79,7 +79,7 @@ pub struct Gpu {
     /// What this handle makes use of: all that the device can do, or less.
     caps: Arc<Caps>,
     /// What the user wants a submission to hold, which is not measured then.
-    fixed_budget: Option<Budget>,
+    pub(super) fixed_budget: Option<Budget>,
     /// The recorder of a user's own command encoder, when this handle was made by [`Gpu::encode`].
     external: Option<Arc<Mutex<Recorder>>>,
     pins: Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
@@ -267,16 +267,6 @@ impl Gpu {
         self.pins.get(&TypeId::of::<T>()).and_then(|pin| pin.downcast_ref().copied())
     }
 
-    /// What a submission of this handle may hold, as far as is known.
-    pub(super) fn budget(&self) -> Budget {
-        self.fixed_budget.unwrap_or_else(|| self.shared.budget())
-    }
-
-    /// Whether that is for the user to say.
-    pub(super) fn is_budget_fixed(&self) -> bool {
-        self.fixed_budget.is_some()
-    }
-
     /// Whether the handle records into a user's own encoder.
     pub(super) fn is_external(&self) -> bool {
         self.external.is_some()
@@ -311,11 +301,6 @@ impl Shared {
 
     pub fn count_submission(&self) {
         self.submissions.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// What a submission may hold, as far as is known.
-    pub fn budget(&self) -> Budget {
-        self.measured_budget.get().copied().unwrap_or(Budget::cautious(&self.caps))
     }
 
     pub fn flush(&self) -> Result<()> {

@@ -210,8 +210,12 @@ impl Gpu {
             let limit = shared.caps.max_binding;
             return Err(Error::Limit { op: kernel.name, what: "bytes of one binding".into(), limit, got: view.bytes });
         }
-        self.capture(views().map(|view| view.buffer))?;
         let mut recorder = self.recorder();
+        if recorder.trace.is_some() {
+            drop(recorder);
+            self.capture(views().map(|view| view.buffer))?;
+            recorder = self.recorder();
+        }
         let (uniforms, offset) = recorder.place_params(shared, bytemuck::bytes_of(params))?;
         let size = std::num::NonZeroU64::new(pipeline.params_size as u64);
         let mut entries = vec![wgpu::BindGroupEntry {

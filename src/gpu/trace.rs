@@ -144,9 +144,6 @@ impl Gpu {
 
     /// While a trace is taken: reads what buffers from before it hold. Waits for the device, so the recorder must be free.
     pub(super) fn capture<'a>(&self, buffers: impl Iterator<Item = &'a Arc<Buffer>>) -> Result<()> {
-        if self.recorder().trace.is_none() {
-            return Ok(());
-        }
         #[cfg(not(target_arch = "wasm32"))]
         for buffer in buffers {
             if self.recorder().trace.as_ref().is_none_or(|trace| trace.numbers.contains_key(&buffer.raw)) {

@@ -71,6 +71,12 @@ impl fmt::Display for TensorCheck {
     }
 }
 
+/// What is wrong, if anything: the tensors that are, one after the other.
+pub fn wrong(checks: &[TensorCheck]) -> Option<String> {
+    let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(TensorCheck::to_string).collect();
+    (!wrong.is_empty()).then(|| wrong.join("; "))
+}
+
 /// What a request's results are compared with. Worth keeping when one request is run in several ways.
 #[derive(Clone, Debug)]
 pub struct Expected {

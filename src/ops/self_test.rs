@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::check::{Expected, Outcome, TensorCheck};
+use super::check::{Expected, Outcome, wrong};
 use super::{REGISTRY, Tuning};
 use crate::gpu::{Gpu, Optional};
 use crate::{Error, Result};
@@ -110,9 +110,4 @@ fn run(gpu: &Gpu, chosen: impl Fn(&str) -> bool) -> Result<(usize, Vec<Fault>)> 
         }
     }
     Ok((ran, faults))
-}
-
-fn wrong(checks: &[TensorCheck]) -> Option<String> {
-    let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(TensorCheck::to_string).collect();
-    (!wrong.is_empty()).then(|| wrong.join("; "))
 }

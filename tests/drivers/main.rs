@@ -2,6 +2,8 @@
 //!
 //! `faults.rs` is the record, which tests/ops and tests/golden read too. scripts/test-drivers.sh runs all three on many drivers.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod faults;
 
 use faults::{Failure, Fault, KNOWN, expected, judge};
@@ -62,8 +64,7 @@ fn long_loop(gpu: &Gpu) -> Result<(), String> {
 
 #[test]
 fn faults_are_where_they_are_on_record() {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    let gpu = Gpu::new(&GpuOptions { device, ..Default::default() }).unwrap_or_else(|e| panic!("this test needs an adapter: {e}"));
+    let gpu = common::open(GpuOptions::default());
     let info = gpu.info();
     let mut wrong = vec![];
     for (name, run) in KERNELS {

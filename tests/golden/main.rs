@@ -4,6 +4,8 @@
 //! every comparison between them. These cases would show it.
 
 mod case;
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../drivers/faults.rs"]
 mod faults;
 
@@ -112,9 +114,7 @@ const DEVICE: Tolerance = Tolerance { element: 5e-5, tensor: 5e-6 };
 /// A device's results against the files, and against the reference within the budget that tests/ops holds it to.
 #[test]
 fn devices_agree() {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    let options = GpuOptions { device, ..Default::default() };
-    let gpu = Gpu::new(&options).unwrap_or_else(|e| panic!("this test needs an adapter: {e}"));
+    let gpu = common::open(GpuOptions::default());
     let run = |op: &dyn Operation, request: &Request| {
         let outputs = op.prepare(&gpu, request)?()?;
         let arrays: Arrays = outputs.into_iter().map(|(name, tensor)| Ok((name, tensor.array()?))).collect::<wattn::Result<_>>()?;

@@ -5,6 +5,7 @@ use wattn::ops::check::Expected;
 use wattn::ops::{Arrays, Request, Settings, find};
 use wattn::{Array, DType, Error, Gpu, GpuOptions, Tensor, wgpu};
 
+use crate::common::open;
 use crate::{Device, SMALL_BINDING, assert_close, bits, floats, gpu, normal, try_run};
 
 const DEVICES: [Device; 3] = [Device::Default, Device::Baseline, Device::SmallBindings];
@@ -133,11 +134,6 @@ fn on_every_device(decodings: &[Decoding], look: impl Fn(&Decoding, &KvCache)) {
             }
         }
     }
-}
-
-fn open(options: GpuOptions) -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..options }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
 }
 
 /// How a device can store keys and values.

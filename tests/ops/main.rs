@@ -2,13 +2,16 @@
 //!
 //! Each operation runs on three devices: the default one; one with WebGPU's default limits and no feature; and one whose bindings are
 //! so small that what does not fit must be processed in pieces. Every case is run three times and must give the same bits, and the
-//! last run must create no buffer and no pipeline; on the default device it is run again with its work cut into small submissions. What is skipped is printed with the reason (`cargo test --test ops -- --nocapture`).
+//! last run must create no buffer and no pipeline; on the default device it is run again with its work cut into small submissions. What is
+//! skipped is printed with the reason (`cargo test --test ops -- --nocapture`).
 //!
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
 mod attention;
 mod attention_varlen;
 mod cache;
+#[path = "../common/mod.rs"]
+mod common;
 mod cuts;
 #[path = "../drivers/faults.rs"]
 mod faults;
@@ -25,7 +28,7 @@ mod weighted_sum;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
-use wattn::ops::check::{Expected, Outcome};
+use wattn::ops::check::{Expected, Outcome, wrong};
 use wattn::ops::philox::Rng;
 use wattn::ops::{Arrays, Case, Operation, REGISTRY, Request, Settings, Tuning, find};
 use wattn::{Array, Data, Error, Gpu, GpuOptions, Tensor, wgpu};
@@ -67,12 +70,11 @@ impl Device {
     fn open(self) -> Gpu {
         let limits = wgpu::Limits { max_storage_buffer_binding_size: SMALL_BINDING, ..wgpu::Limits::defaults() };
         let options = GpuOptions {
-            device: std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into()),
             baseline: self != Device::Default,
             limits: (self == Device::SmallBindings).then_some(limits),
             ..Default::default()
         };
-        Gpu::new(&options).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+        common::open(options)
     }
 }
 
@@ -132,9 +134,8 @@ fn check(gpu: &Gpu, op: &dyn Operation, fixture: &(Request, Expected), tuning: &
         Err(e @ Error::Limit { .. }) if device == Device::SmallBindings && has_long_row(request) => return Ok(Some(e.to_string())),
         Err(e) => return Err(e.to_string()),
     };
-    let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
-    if !wrong.is_empty() {
-        return Err(wrong.join("; "));
+    if let Some(wrong) = wrong(&checks) {
+        return Err(wrong);
     }
     let pinned = (tuning.pin)(gpu);
     let first = repeat(&pinned, op, request)?;

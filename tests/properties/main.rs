@@ -7,6 +7,8 @@
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
 mod attention;
+#[path = "../common/mod.rs"]
+mod common;
 mod draw;
 mod plan;
 mod products;
@@ -18,7 +20,7 @@ use std::collections::BTreeSet;
 
 use proptest::strategy::{BoxedStrategy, Strategy, ValueTree};
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestCaseError, TestError, TestRunner};
-use wattn::ops::check::{Expected, Outcome};
+use wattn::ops::check::{Expected, Outcome, wrong};
 use wattn::ops::{Operation, REGISTRY, Request, Tuning, find};
 use wattn::{Gpu, GpuOptions};
 
@@ -61,8 +63,7 @@ properties! {
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.
 fn open() -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..Default::default() }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+    common::open(GpuOptions::default())
 }
 
 /// proptest's own variables count; without them a run is short, and the same every time.
@@ -101,10 +102,7 @@ fn check(op: &'static str, strategy: BoxedStrategy<Plan>) {
 fn outcome(gpu: &Gpu, op: &dyn Operation, request: &Request, expected: &Expected) -> Result<Option<String>, String> {
     match expected.verify(gpu, op, request, &Tuning::default()).map_err(|e| e.to_string())? {
         Outcome::Skipped(reason) => Ok(Some(reason)),
-        Outcome::Checked(checks) => {
-            let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
-            if wrong.is_empty() { Ok(None) } else { Err(wrong.join("; ")) }
-        }
+        Outcome::Checked(checks) => wrong(&checks).map_or(Ok(None), Err),
     }
 }
 

@@ -4,6 +4,8 @@
 //! A test for which there is too little memory says so by name. Software drivers use the machine's memory, which is looked at before; a
 //! GPU's own is not, and running out of it fails the test.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod fill;
 
 use wattn::ops::attention::{self, AttentionOptions};
@@ -19,8 +21,7 @@ const MOST: u64 = 1 << 31;
 
 /// The device, unless it uses the machine's memory and `wanted` bytes and a gibibyte more are not free.
 fn device(test: &str, wanted: impl Fn(&Gpu) -> u64) -> Option<Gpu> {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    let gpu = Gpu::new(&GpuOptions { device, ..Default::default() }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"));
+    let gpu = common::open(GpuOptions::default());
     let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
     let wanted = wanted(&gpu);
     match free().filter(|&free| gpu.caps().software && free < wanted + (1 << 30)) {

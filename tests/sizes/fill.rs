@@ -4,7 +4,7 @@
 
 use wattn::gpu::{Bind, Binding, Kernel, Knobs, Params, Variant, Work, spread};
 use wattn::ops::attention::{self, AttentionOptions, Inputs};
-use wattn::ops::check::Expected;
+use wattn::ops::check::{Expected, wrong};
 use wattn::ops::{Arrays, Request, Settings, find, philox};
 use wattn::{Array, DType, Data, Gpu, Tensor, f16};
 
@@ -168,8 +168,7 @@ pub fn compare(op: &str, inputs: Vec<(&str, Array)>, settings: &[(&str, &str)], 
     let checks = Expected::new(op, &request).unwrap_or_else(|e| panic!("{e}")).compare(op, &got);
     let checks: Vec<_> = checks.into_iter().filter(|check| got.contains_key(&check.name)).collect();
     assert_eq!(checks.len(), got.len());
-    let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
-    assert!(wrong.is_empty(), "{}: {}", op.spec().name, wrong.join("; "));
+    assert_eq!(wrong(&checks), None, "{}", op.spec().name);
 }
 
 /// Attention of some queries that stand at each of `places` in a long sequence and see a window of it.

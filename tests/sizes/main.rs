@@ -4,18 +4,16 @@
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
 mod bindings;
+#[path = "../common/mod.rs"]
+mod common;
 mod fill;
 mod indices;
 mod workgroups;
 
 use std::sync::OnceLock;
 
+use common::open;
 use wattn::{Gpu, GpuOptions};
-
-fn open(options: GpuOptions) -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..options }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
-}
 
 /// The default device.
 fn gpu() -> &'static Gpu {

@@ -3,7 +3,7 @@
 
 use std::iter::repeat_n;
 
-use wattn::ops::check::{Expected, Outcome};
+use wattn::ops::check::{Expected, Outcome, wrong};
 use wattn::ops::lstm;
 use wattn::ops::matmul::{self, MatmulOptions};
 use wattn::ops::philox::Rng;
@@ -27,8 +27,7 @@ fn check(gpu: &Gpu, op: &str, labels: &[&str], case: &Case) {
         let Outcome::Checked(checks) = expected.verify(gpu, op, &request, &tuning).unwrap_or_else(|e| panic!("{label}: {e}")) else {
             panic!("no case here stores f16")
         };
-        let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
-        assert!(wrong.is_empty(), "{} [{label}]: {}", case.name, wrong.join("; "));
+        assert_eq!(wrong(&checks), None, "{} [{label}]", case.name);
     }
 }
 

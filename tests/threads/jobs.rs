@@ -1,12 +1,7 @@
 //! Quick cases of all operations, as work that tests/threads.rs and tests/soak.rs hand out.
 
 use wattn::ops::{Case, Operation, REGISTRY, Request};
-use wattn::{Gpu, GpuOptions, Tensor};
-
-pub fn open() -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, ..Default::default() }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
-}
+use wattn::{Gpu, Tensor};
 
 /// A case of an operation with its tensors.
 pub struct Job {
@@ -27,7 +22,7 @@ pub fn jobs(gpu: &Gpu) -> Vec<Job> {
 impl Job {
     /// Uploads the tensors and records the operation.
     pub fn record(&self, gpu: &Gpu) -> Vec<(String, Tensor)> {
-        let named = |e| -> ! { panic!("{} {}: {e}", self.op.spec().name, self.case.name) };
-        self.op.prepare(gpu, &self.request).and_then(|mut run| run()).unwrap_or_else(|e| named(e))
+        let outputs = self.op.prepare(gpu, &self.request).and_then(|mut run| run());
+        outputs.unwrap_or_else(|e| panic!("{} {}: {e}", self.op.spec().name, self.case.name))
     }
 }

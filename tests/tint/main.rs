@@ -7,6 +7,8 @@
 //!
 //! It needs Node and the package `webgpu`, which scripts/test-tint.sh installs, and so it is not run by a plain `cargo test`.
 
+#[path = "../common/mod.rs"]
+mod common;
 mod dawn;
 mod job;
 #[path = "../shaders/variants.rs"]
@@ -18,7 +20,7 @@ use dawn::Dawn;
 use job::{Job, Needs};
 use variants::{extremes, label, variants, variants_on};
 use wattn::gpu::{AnyVariant, Kernel, Knobs, Step, Trace};
-use wattn::ops::check::Expected;
+use wattn::ops::check::{Expected, wrong};
 use wattn::ops::{Arrays, Case, Operation, REGISTRY, Request, Tuning, find};
 use wattn::{Error, Gpu, GpuOptions, Tensor};
 
@@ -51,8 +53,7 @@ macro_rules! cases {
 cases!(matmul softmax weighted_sum sum linear attention attention_varlen rnn gru lstm);
 
 fn open(baseline: bool) -> Gpu {
-    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
-    Gpu::new(&GpuOptions { device, baseline, ..Default::default() }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+    common::open(GpuOptions { baseline, ..Default::default() })
 }
 
 /// Tint checks every variant. Those for software go no further here: lavapipe takes a tenth of a second for each, they differ in a width
@@ -158,9 +159,7 @@ impl<'a> Fixture<'a> {
     }
 
     fn compare(&self, got: &Arrays) -> Result<(), String> {
-        let checks = self.expected.compare(self.op, got);
-        let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
-        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+        wrong(&self.expected.compare(self.op, got)).map_or(Ok(()), Err)
     }
 }
 

@@ -115,20 +115,13 @@ impl Walk<'_> {
             [range.start..half, half..range.end]
         };
         let tile = self.variant.tile;
-        let Some(large) = self.operands.iter().find(|operand| bytes(operand) > caps.max_window()) else {
-            // Steps that take too long together are the caller's to cut; sequences and columns of one step do not touch one another.
-            let flops = self.flops(1, region.columns.len(), region.batch.len(), region.directions.len());
-            let too_long = region.steps.len() == 1 && gpu.share(Work { flops, bytes: 0.0 }, 0) > 1.0;
-            if too_long && region.batch.len() > tile.rows() {
-                let halves = halves(&region.batch, tile.rows());
-                return halves.into_iter().try_for_each(|batch| self.cut(gpu, Region { batch, ..region.clone() }));
-            }
-            if too_long && region.columns.len() > tile.columns() {
-                let halves = halves(&region.columns, tile.columns());
-                return halves.into_iter().try_for_each(|columns| self.cut(gpu, Region { columns, ..region.clone() }));
-            }
+        let large = self.operands.iter().find(|operand| bytes(operand) > caps.max_window());
+        // Steps that take too long together are the caller's to cut. Sequences and columns of one step do not touch one another.
+        let flops = self.flops(1, region.columns.len(), region.batch.len(), region.directions.len());
+        let too_long = region.steps.len() == 1 && gpu.share(Work { flops, bytes: 0.0 }, 0) > 1.0;
+        if large.is_none() && !too_long {
             return self.dispatch(gpu, &region);
-        };
+        }
         if region.steps.len() > 1 {
             let halves = halves(&region.steps, 1);
             return halves.into_iter().try_for_each(|steps| self.cut(gpu, Region { steps, ..region.clone() }));
@@ -137,15 +130,17 @@ impl Walk<'_> {
             let halves = halves(&region.directions, 1);
             return halves.into_iter().try_for_each(|directions| self.cut(gpu, Region { directions, ..region.clone() }));
         }
-        let least = self.variant.pass.together();
-        if large.column > 0 && region.columns.len() > least {
+        // Less than a tile takes no less time.
+        let [least, one] = if large.is_some() { [self.variant.pass.together(), 1] } else { [tile.columns(), tile.rows()] };
+        if large.is_none_or(|operand| operand.column > 0) && region.columns.len() > least {
             let halves = halves(&region.columns, if region.columns.len() > tile.columns() { tile.columns() } else { least });
             return halves.into_iter().try_for_each(|columns| self.cut(gpu, Region { columns, ..region.clone() }));
         }
-        if large.batch > 0 && region.batch.len() > 1 {
-            let halves = halves(&region.batch, if region.batch.len() > tile.rows() { tile.rows() } else { 1 });
+        if large.is_none_or(|operand| operand.batch > 0) && region.batch.len() > one {
+            let halves = halves(&region.batch, if region.batch.len() > tile.rows() { tile.rows() } else { one });
             return halves.into_iter().try_for_each(|batch| self.cut(gpu, Region { batch, ..region.clone() }));
         }
+        let Some(large) = large else { return self.dispatch(gpu, &region) };
         let what = format!("bytes of '{}' for one sequence and step, with its alignment, which one binding must hold", large.name);
         Err(Error::Limit { op: self.op, what, limit: caps.max_binding, got: bytes(large) as u64 + u64::from(caps.storage_alignment) })
     }

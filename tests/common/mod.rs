@@ -1,0 +1,9 @@
+//! The device of the tests. Without an adapter they fail; `WATTN_DEVICE` chooses one, as `--device` does.
+
+use wattn::{Gpu, GpuOptions};
+
+/// A device of the caller's own.
+pub fn open(options: GpuOptions) -> Gpu {
+    let device = std::env::var("WATTN_DEVICE").unwrap_or_else(|_| "auto".into());
+    Gpu::new(&GpuOptions { device, ..options }).unwrap_or_else(|e| panic!("these tests need an adapter: {e}"))
+}
