@@ -14,10 +14,12 @@
 set -uo pipefail
 . "$(dirname "$0")/debian.sh"
 
+name=${1:-}
 folder=$(cache WATTN_DRIVERS drivers)
 arch=$(uname -m)
 
-# Where it comes from, and the variables by which a driver is chosen: all of them, so that one choice leaves nothing to the next.
+# Where it comes from, and the variables by which a driver is chosen: all of them, so that one choice leaves nothing to the next. Compiled
+# shaders are kept apart, since Mesa finds one by its text alone: a width would be tested with what was compiled for another.
 select_driver() { # ICD-FILE [VECTOR-WIDTH] [RUNNER]
     local runner=CARGO_TARGET_${arch^^}_UNKNOWN_LINUX_GNU_RUNNER packages
     packages=$(dirname "$1")/packages
@@ -25,6 +27,7 @@ select_driver() { # ICD-FILE [VECTOR-WIDTH] [RUNNER]
     echo "unset VK_DRIVER_FILES VK_ADD_DRIVER_FILES WATTN_DEVICE"
     printf 'export VK_ICD_FILENAMES=%q\n' "$1"
     if [ -n "${2:-}" ]; then printf 'export LP_NATIVE_VECTOR_WIDTH=%s\n' "$2"; else echo "unset LP_NATIVE_VECTOR_WIDTH"; fi
+    printf 'export MESA_SHADER_CACHE_DIR=%q\n' "$folder/shaders/$name"
     if [ -n "${3:-}" ]; then printf 'export %s=%q\n' "$runner" "$3"; else echo "unset $runner"; fi
 }
 
@@ -51,7 +54,7 @@ lavapipe_25() { # [VECTOR-WIDTH]
     beside "$folder/lavapipe-25" libvulkan_lvp.so "${1:-}"
 }
 
-case ${1:-} in
+case $name in
     distribution)
         icd=$(find /usr/share/vulkan/icd.d /etc/vulkan/icd.d -name 'lvp_icd*.json' 2>/dev/null | head -n 1)
         [ -n "$icd" ] || stop "the system has no lavapipe (apt-get install libvulkan1 mesa-vulkan-drivers)"

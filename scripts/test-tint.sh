@@ -32,4 +32,6 @@ if [ -z "${XDG_RUNTIME_DIR:-}" ]; then
     trap 'rmdir "$XDG_RUNTIME_DIR"' EXIT
 fi
 
-WATTN_TINT=$cache cargo test --release --test tint -- --nocapture "$@"
+# A driver with libraries of its own (mesa-26) brings a loader; cargo starts the tests with it, and Node needs it too.
+runner=CARGO_TARGET_$(uname -m | tr '[:lower:]' '[:upper:]')_UNKNOWN_LINUX_GNU_RUNNER
+WATTN_TINT_NODE="${!runner:-} $(command -v node)" WATTN_TINT=$cache cargo test --release --test tint -- --nocapture "$@"

@@ -60,7 +60,7 @@ pub struct Caps {
     pub storage_alignment: u32,
     /// Matrix units: the shapes and types of cooperative matrices, `8x8x8 F16 into F32`.
     pub matrix_units: Vec<String>,
-    /// Rounds of all loops together after which an invocation is stopped, silently: Mesa's lavapipe up to 22.3 does that.
+    /// Rounds of all loops together after which an invocation is stopped, silently: Mesa's lavapipe before 25 does that.
     pub max_rounds: Option<u32>,
     /// A driver that runs on the CPU.
     pub software: bool,

@@ -96,15 +96,18 @@ impl Drop for Buffer {
 #[derive(Debug)]
 struct Free {
     buffer: wgpu::Buffer,
-    /// The submission that was open when the buffer was returned: work recorded there may still use it.
-    batch: u64,
+    /// The first submission that the host can write it ahead of: work recorded in an earlier one may still use it.
+    ready: u64,
 }
 
 #[derive(Debug, Default)]
 struct State {
     free: HashMap<(Kind, u64), Vec<Free>>,
     memory: Memory,
+    /// The submission that is open.
     batch: u64,
+    /// Whether it has work in it.
+    begun: bool,
 }
 
 /// The buffers of one device.
@@ -133,9 +136,16 @@ impl Pool {
         state.memory.peak = state.memory.in_use;
     }
 
+    /// The open submission has work in it from now on: what is returned before it is handed to the queue may be used there.
+    pub fn begin_batch(&self) {
+        self.lock().begun = true;
+    }
+
     /// The open submission was handed to the queue: what was returned before may be written by the host.
     pub fn next_batch(&self) {
-        self.lock().batch += 1;
+        let mut state = self.lock();
+        state.batch += 1;
+        state.begun = false;
     }
 
     /// Gives the kept buffers back to the driver.
@@ -159,7 +169,7 @@ impl Pool {
         let mut state = self.lock();
         let batch = state.batch;
         let list = state.free.entry((kind, size)).or_default();
-        let found = list.iter().rposition(|free| !ahead || free.batch < batch).map(|at| list.swap_remove(at).buffer);
+        let found = list.iter().rposition(|free| !ahead || free.ready <= batch).map(|at| list.swap_remove(at).buffer);
         let raw = match found {
             Some(buffer) => {
                 state.memory.pooled -= size;
@@ -196,11 +206,11 @@ impl Pool {
 
     fn release(&self, buffer: wgpu::Buffer, kind: Kind, reusable: bool) {
         let mut state = self.lock();
-        let (size, batch) = (buffer.size(), state.batch);
+        let (size, ready) = (buffer.size(), state.batch + u64::from(state.begun));
         state.memory.in_use -= size;
         if reusable {
             state.memory.pooled += size;
-            state.free.entry((kind, size)).or_default().push(Free { buffer, batch });
+            state.free.entry((kind, size)).or_default().push(Free { buffer, ready });
         }
     }
 }

@@ -172,7 +172,10 @@ impl Recorder {
                 let expected = "a handle inside its Gpu::encode".to_string();
                 return Err(Error::Argument { op: "encode", key: "gpu".into(), expected, got: "one whose encoder was handed back".into() });
             }
-            let encoder = self.encoder.get_or_insert_with(|| shared.device.create_command_encoder(&Default::default()));
+            let encoder = self.encoder.get_or_insert_with(|| {
+                shared.pool.begin_batch();
+                shared.device.create_command_encoder(&Default::default())
+            });
             let timestamp_writes = self.profile.as_ref().and_then(Profile::timestamps);
             let descriptor = wgpu::ComputePassDescriptor { label: None, timestamp_writes };
             self.pass = Some(encoder.begin_compute_pass(&descriptor).forget_lifetime());

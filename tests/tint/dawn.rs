@@ -25,7 +25,11 @@ impl Dawn {
     pub fn start() -> Self {
         assert!(std::env::var_os("WATTN_TINT").is_some(), "WATTN_TINT names no folder: run scripts/test-tint.sh, which installs Dawn");
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tint/replay.mjs");
-        let child = Command::new("node").arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        // Several words where the driver has libraries of its own: a loader before the program.
+        let node = std::env::var("WATTN_TINT_NODE").unwrap_or_else(|_| "node".into());
+        let mut words = node.split_whitespace();
+        let mut command = Command::new(words.next().expect("WATTN_TINT_NODE names no program"));
+        let child = command.args(words).arg(script).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.unwrap_or_else(|e| panic!("Node does not start: {e}"));
         let jobs = child.stdin.take();
         let output = BufReader::new(child.stdout.take().unwrap()).lines();
