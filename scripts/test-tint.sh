@@ -3,8 +3,12 @@
 #
 # FILTER is a part of the names of the tests, for instance `softmax::`. Dawn is the package `webgpu` of npm, installed once into a cache
 # outside the checkout; after that nothing comes from the network. The Vulkan driver is the one that VK_ICD_FILENAMES names, or the
-# system's; Dawn and wgpu must take the same one. Dawn refuses lavapipe before Mesa 23; where there is no f16 (SwiftShader), its variants and cases
-# are left out, and listed.
+# system's; Dawn and wgpu must take the same one. Of the software drivers take Mesa 26:
+#
+#   lines=$(scripts/drivers.sh mesa-26) && eval "$lines" && scripts/test-tint.sh
+#
+# Lavapipe 25 takes minutes for one pipeline of attention, since Tint leaves the lengths of loops known and LLVM 15 splits what they are written
+# out to at every barrier. Before Mesa 23 Dawn refuses it. Where there is no f16 (SwiftShader) its variants and cases are left out, and listed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -163,26 +163,16 @@ impl<'a> Fixture<'a> {
     }
 }
 
-/// Whether Dawn takes too long for a run on every change. LLVM splits lavapipe's kernels at their barriers. Of what Tint makes of fused attention in
-/// workgroup memory, with loops of known length and so written out, one pipeline takes it from 10 seconds to minutes.
-fn is_slow(op: &dyn Operation, case: &Case, tuning: &Tuning, baseline: bool) -> bool {
-    let fused = op.spec().name.starts_with("attention");
-    fused && (tuning.label.contains("workgroup memory") || baseline && case.name != op.cases()[0].name)
-}
-
 /// All cases of an operation on one device, under every tuning.
 fn replay_all(name: &str, baseline: bool) {
     let op = find(name).unwrap_or_else(|| panic!("no operation '{name}'"));
     let mut session = Session::open(baseline);
-    let whole = std::env::var_os("WATTN_TINT_ALL").is_some();
-    let (mut failures, mut left_out) = (vec![], 0);
+    let mut failures = vec![];
     for case in op.cases() {
         let fixture = Fixture::new(op, &case);
         let mut done = HashSet::new();
         // Without features the choices are among those that the default device has as well: there the first, which is none, will do.
         let tunings = op.tunings(session.gpu.caps()).into_iter().take(if baseline { 1 } else { usize::MAX });
-        let (tunings, slow): (Vec<_>, Vec<_>) = tunings.partition(|tuning| whole || !is_slow(op, &case, tuning, baseline));
-        left_out += slow.len();
         for tuning in tunings {
             let outcome = session.check(&fixture, &tuning, &mut done);
             failures.extend(outcome.err().map(|message| format!("{} [{}]: {message}", fixture.name, tuning.label)));
@@ -193,9 +183,6 @@ fn replay_all(name: &str, baseline: bool) {
     println!(
         "{name} ({device}): {ran} ran, {again} did the same as another, {skipped} skipped; {differ} of {tensors} tensors have other bits than wgpu's"
     );
-    if left_out > 0 {
-        println!("{name} ({device}): {left_out} left out, lavapipe takes minutes to compile them; WATTN_TINT_ALL=1 runs them");
-    }
     assert!(failures.is_empty(), "{} failed\n{}", failures.len(), failures.join("\n"));
     assert!(ran > 4 * skipped, "{skipped} were skipped and only {ran} ran");
 }
