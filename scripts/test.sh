@@ -72,6 +72,7 @@ export LP_NATIVE_VECTOR_WIDTH=256
 
 step format cargo fmt --check
 step lints cargo clippy --all-targets -- -D warnings
+step "lints of the tests with scripts of their own" cargo clippy --test tint --test big -- -D warnings
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
 step "the library alone" cargo clippy --lib --no-default-features -- -D warnings
 step tests cargo test --no-fail-fast

@@ -213,7 +213,8 @@ fn a_complaint_of_tint_s_is_found() {
 #[test]
 fn a_damaged_trace_is_found() {
     let fixture = Fixture::new(find("softmax").unwrap(), &Case::new("damaged", "3,5", &[]));
-    let damages: [(&str, fn(&mut Vec<Step>)); 4] = [
+    type Damage = fn(&mut Vec<Step>);
+    let damages: [(&str, Damage); 4] = [
         ("", |_| {}),
         ("over the budget", |steps| {
             let Step::Write { bytes, .. } = &mut steps[0] else { panic!("the first step uploads x") };
