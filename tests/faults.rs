@@ -2,6 +2,9 @@
 //!
 //! Each fault is provoked on a device of its own. Nothing here may panic, and nothing may pass in silence.
 
+#[cfg(target_os = "linux")]
+#[path = "common/alone.rs"]
+mod alone;
 mod common;
 
 use std::future::Future;
@@ -362,12 +365,8 @@ fn a_machine_without_adapters() {
         return assert!(!error.is_input_fault() && error.to_string().contains("none"), "{error}");
     }
     let none = "/nonexistent/icd.json";
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "a_machine_without_adapters"])
-        .envs([(CHILD, "1"), ("VK_ICD_FILENAMES", none), ("VK_DRIVER_FILES", none)])
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    let variables = [(CHILD, "1"), ("VK_ICD_FILENAMES", none), ("VK_DRIVER_FILES", none)];
+    alone::run_alone("a_machine_without_adapters", |child| _ = child.envs(variables));
 }
 
 #[test]
@@ -449,14 +448,8 @@ fn an_adapter_that_vanishes() {
     let dir = tempfile::tempdir().unwrap();
     let copy = dir.path().join("driver.json");
     std::fs::copy(installed, &copy).unwrap();
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "an_adapter_that_vanishes"])
-        .env(CHILD, &copy)
-        .envs([("VK_ICD_FILENAMES", &copy), ("VK_DRIVER_FILES", &copy)])
-        .env_remove("WATTN_DEVICE")
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{}", String::from_utf8_lossy(&child.stdout));
+    let variables = [CHILD, "VK_ICD_FILENAMES", "VK_DRIVER_FILES"].map(|name| (name, &copy));
+    alone::run_alone("an_adapter_that_vanishes", |child| _ = child.envs(variables).env_remove("WATTN_DEVICE"));
 }
 
 /// The manifest of a driver that has an adapter here.

@@ -1,11 +1,13 @@
 //! The self-test finds what a driver gets wrong, names it, and says what to leave out. A driver that miscompiles is made by giving a process
 //! shaders of its own, which are wrong where a flag is raised.
 
+#[path = "common/alone.rs"]
+mod alone;
 mod common;
 
 use std::path::Path;
-use std::process::Command;
 
+use alone::run_alone;
 use wattn::gpu::Optional;
 use wattn::{Error, Gpu, GpuOptions};
 
@@ -23,13 +25,7 @@ fn miscompiled(name: &str, file: &str, right: &str, wrong: &str) {
     let path = dir.path().join(file);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, text.replace(right, wrong)).unwrap();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture"])
-        .env(CHILD, "1")
-        .env("WATTN_SHADERS", dir.path())
-        .output()
-        .unwrap();
-    assert!(child.status.success(), "{}{}", String::from_utf8_lossy(&child.stdout), String::from_utf8_lossy(&child.stderr));
+    run_alone(name, |child| _ = child.env(CHILD, "1").env("WATTN_SHADERS", dir.path()));
 }
 
 fn is_child() -> bool {

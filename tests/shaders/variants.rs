@@ -35,20 +35,11 @@ fn software(width: u32) -> Caps {
     Caps { software: true, subgroup_min: width, subgroup_max: width, ..Caps::everything() }
 }
 
-/// A device with everything, and one with nothing.
-pub fn extremes() -> [Caps; 2] {
-    [Caps::everything(), baseline()]
-}
-
-/// The variants of all operations on such devices, and the device layer's own, each once.
-pub fn variants_on(caps: &[Caps]) -> Vec<AnyVariant> {
+/// The variants of all operations on a device with everything, on one with nothing and on software of each width, and the device layer's
+/// own, each once.
+pub fn variants() -> Vec<AnyVariant> {
+    let caps: Vec<Caps> = [Caps::everything(), baseline()].into_iter().chain([4, 8, 16].map(software)).collect();
     let all = caps.iter().flat_map(|caps| REGISTRY.iter().flat_map(|op| op.kernels(caps))).chain(wattn::gpu::kernels());
     let unique: BTreeMap<String, AnyVariant> = all.map(|variant| (label(&variant), variant)).collect();
     unique.into_values().collect()
-}
-
-/// The variants on a device with everything, on one with nothing and on software of each width.
-pub fn variants() -> Vec<AnyVariant> {
-    let caps: Vec<Caps> = extremes().into_iter().chain([4, 8, 16].map(software)).collect();
-    variants_on(&caps)
 }

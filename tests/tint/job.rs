@@ -45,10 +45,10 @@ pub struct Job {
 }
 
 impl Job {
-    /// Shaders to compile, and nothing to run: down to pipelines, or as far as Tint checks them.
-    pub fn compile(needs: &Needs, variants: &[&AnyVariant], pipelines: bool) -> Result<Self, String> {
+    /// Shaders to compile, and nothing to run.
+    pub fn compile(needs: &Needs, variants: &[&AnyVariant]) -> Result<Self, String> {
         let shaders = variants.iter().map(|variant| shader(variant)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Job::new(needs, json!({ "shaders": shaders, "only": if pipelines { "pipelines" } else { "modules" } }), &[]))
+        Ok(Job::new(needs, json!({ "shaders": shaders }), &[]))
     }
 
     /// A trace to run, after which these tensors of it are read.

@@ -44,13 +44,13 @@ function show(message, text) {
   return `${message.type}, line ${message.lineNum}: ${message.message}\n${line}\n${' '.repeat(Math.max(message.linePos - 1, 0))}^`;
 }
 
-/** A shader's pipeline, if it is wanted, and its layout; and every message of the compiler's about it. */
-async function compile(device, { name, text, layout: entries }, wanted) {
+/** A shader's pipeline and its layout, and every message of the compiler's about it. */
+async function compile(device, { name, text, layout: entries }) {
   const module = device.createShaderModule({ label: name, code: text });
   const layout = device.createBindGroupLayout({ label: name, entries });
   const { messages } = await module.getCompilationInfo();
   const complaints = messages.map((message) => show(message, text));
-  if (!wanted || messages.some((message) => message.type === 'error')) return { complaints };
+  if (messages.some((message) => message.type === 'error')) return { complaints };
   try {
     const compute = { module, entryPoint: 'main' };
     const pipelineLayout = device.createPipelineLayout({ bindGroupLayouts: [layout] });
@@ -130,7 +130,7 @@ async function scoped(device, run) {
 async function compileAll({ device, pipelines }, job) {
   const one = (shader) => {
     const key = JSON.stringify([shader.text, shader.layout]);
-    if (!pipelines.has(key)) pipelines.set(key, compile(device, shader, job.only !== 'modules'));
+    if (!pipelines.has(key)) pipelines.set(key, compile(device, shader));
     return pipelines.get(key);
   };
   const { result, errors } = await scoped(device, () => Promise.all(job.shaders.map(one)));
@@ -144,7 +144,7 @@ let shared;
 
 /** Does a job and returns what is wrong with it. */
 async function work(job) {
-  if (job.only) {
+  if (!job.steps) {
     // With a device of its own, since pipelines take memory for as long as theirs lives.
     const own = await open(job);
     const { wrong } = await compileAll(own, job);
