@@ -40,7 +40,7 @@ for name in "${names[@]}"; do
     [ -z "$record" ] || grep -q "^| $name |" docs/DRIVERS.md || stop "docs/DRIVERS.md has no row '$name'"
 done
 
-targets=(ops golden faults drivers threads self_test properties) # the tests that run kernels
+targets=(ops golden faults drivers threads soak self_test sizes trace properties) # the tests that run kernels
 limit=${WATTN_TIMEOUT:-4h}          # for each program: a driver may hang
 date=$(date +%F)
 commit=$(git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
@@ -133,7 +133,7 @@ test_driver() (
     fi
     state=ok
     faults=$(cat ./*.log 2>/dev/null | grep -c 'a known fault of the driver')
-    [ "$faults" = 0 ] || state="ok, $faults known faults"
+    [ "$faults" = 0 ] || state="ok, known faults: $faults"
     [ ! -s red ] || state="**RED**: $(sed "s/^$name: //" red | paste -sd';' | sed 's/;/; /g')"
     printf '| %s ' "$name" "$driver" "$width" "$verified" "$baseline" "$tested" $((SECONDS - started)) "$date $commit" "$state" >row
     printf '|\n' >>row
