@@ -9,7 +9,7 @@
 //! ```
 //!
 //! `exact` is the formula in f64, `plain` the same formula done plainly in f32, A the formula in f64 with the absolute value of
-//! every term. The budget is thus what honest f32 arithmetic needs for this very input, and the rows keep a small one that is
+//! every term. Of operations that go through time there are two plain runs ([`Rough`](super::Rough)), of which the worse counts. The budget is thus what honest f32 arithmetic needs for this very input, and the rows keep a small one that is
 //! wrong from hiding behind a large one.
 //!
 //! Where `exact` is an infinity or NaN, `got` must be the same, and maxima are taken over the finite elements. Where only `plain`
@@ -81,7 +81,8 @@ pub fn wrong(checks: &[TensorCheck]) -> Option<String> {
 #[derive(Clone, Debug)]
 pub struct Expected {
     exact: References,
-    plain: References,
+    /// One, or two where the operation goes through time.
+    plain: Vec<References>,
 }
 
 /// Compares results with the reference: one check for each tensor of either.
@@ -99,7 +100,10 @@ impl Expected {
     /// Those of the reference.
     pub fn new(op: &dyn Operation, request: &Request) -> Result<Self> {
         // Precision::Magnitude computes the values of Precision::Exact and the magnitudes beside them.
-        Ok(Expected { exact: op.reference(request, Precision::Magnitude)?, plain: op.reference(request, Precision::Plain)? })
+        let exact = op.reference(request, Precision::Magnitude)?;
+        let rough = op.steps(request).map(|_| Precision::Rough);
+        let plain = [Precision::Plain].into_iter().chain(rough).map(|precision| op.reference(request, precision)).collect::<Result<_>>()?;
+        Ok(Expected { exact, plain })
     }
 
     /// Compares results with the reference: one check for each tensor of either.
@@ -118,8 +122,8 @@ impl Expected {
                     misfit(format!("{} instead of i32", array.dtype()))
                 };
             }
-            match self.plain.get(name).filter(|plain| plain.shape == exact.shape) {
-                Some(plain) => within_budget(name, exact, plain, array),
+            match self.plain.iter().map(|plain| plain.get(name).filter(|plain| plain.shape == exact.shape)).collect::<Option<Vec<_>>>() {
+                Some(plain) => within_budget(name, exact, &plain, array),
                 None => misfit("the reference gives it another shape in f32 than in f64".into()),
             }
         });
@@ -172,10 +176,10 @@ fn equal(name: &str, exact: &Values, got: &Array) -> TensorCheck {
     TensorCheck::of(name, exact, &got, place, place.ratio())
 }
 
-fn within_budget(name: &str, exact: &Values, plain: &Values, got: &Array) -> TensorCheck {
+fn within_budget(name: &str, exact: &Values, plain: &[&Values], got: &Array) -> TensorCheck {
     let got = got.to_f64();
     let rounding = |from: usize, to: usize| {
-        let naive = (from..to).map(|i| (plain.value[i] - exact.value[i]).abs());
+        let naive = plain.iter().flat_map(|plain| (from..to).map(|i| (plain.value[i] - exact.value[i]).abs()));
         4.0 * finite_max(naive) + 1e-6 * finite_max(exact.value[from..to].iter().map(|x| x.abs()))
     };
     let budget = rounding(0, got.len()) + finite_max(exact.magnitude.iter().copied()) / f64::from(1 << 22);
@@ -283,7 +287,7 @@ mod tests {
     fn check(name: &str, exact: Values, plain: Option<Values>, got: Array) -> TensorCheck {
         let plain = plain.unwrap_or_else(|| exact.clone());
         let one = |values| BTreeMap::from([(name.to_string(), values)]);
-        let expected = Expected { exact: one(exact), plain: one(plain) };
+        let expected = Expected { exact: one(exact), plain: vec![one(plain)] };
         expected.compare(&Fake, &BTreeMap::from([(name.to_string(), got)])).remove(0)
     }
 
@@ -300,6 +304,14 @@ mod tests {
         let got = check("y", values(&[4], &[1.0, 2.0, 3.0, 4.0]), Some(plain), Array::f32(&[4], vec![1.0, 2.0002, 3.0, 4.0]));
         assert!((got.budget - (4e-4 + 4e-6 + 4.0 / 4194304.0)).abs() < 1e-9, "{got}");
         assert!(got.ok && got.worst.as_ref().unwrap().index == [1], "{got}");
+    }
+
+    #[test]
+    fn the_worse_of_two_plain_runs_counts() {
+        let exact = values(&[2], &[1.0, 2.0]);
+        let plain = vec![values(&[2], &[1.0, 2.0001]), values(&[2], &[1.001, 2.0])];
+        let budget = within_budget("y", &exact, &plain.iter().collect::<Vec<_>>(), &Array::f32(&[2], vec![1.0, 2.0])).budget;
+        assert!((budget - (4e-3 + 2e-6 + 2.0 / 4194304.0)).abs() < 1e-9, "{budget}");
     }
 
     #[test]
@@ -343,7 +355,7 @@ mod tests {
     fn what_cannot_be_compared_is_wrong() {
         assert!(!check("y", values(&[2], &[1.0, 2.0]), None, Array::f32(&[1, 2], vec![1.0, 2.0])).ok);
         let one = BTreeMap::from([("y".to_string(), values(&[1], &[1.0]))]);
-        let expected = Expected { exact: one.clone(), plain: one };
+        let expected = Expected { exact: one.clone(), plain: vec![one] };
         let got = expected.compare(&Fake, &BTreeMap::from([("z".to_string(), Array::f32(&[1], vec![1.0]))]));
         assert_eq!(got.iter().map(|c| (c.name.as_str(), c.ok)).collect::<Vec<_>>(), [("y", false), ("z", false)]);
         assert!(got.iter().all(|c| c.misfit.is_some() && c.ratio.is_infinite()));

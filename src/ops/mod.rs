@@ -33,7 +33,7 @@ pub mod weighted_sum;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub use real::{Magnitude, Real};
+pub use real::{Magnitude, Real, Rough};
 pub use request::{Arrays, Input, Key, Output, Request, Settings, Spec};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{Fault, SelfTest};
@@ -114,6 +114,8 @@ pub enum Precision {
     Exact,
     /// Plain f32: how well the formula can be expected to do.
     Plain,
+    /// f32 with functions that are off in the last place.
+    Rough,
     /// f64, with the magnitude of the terms beside each value.
     Magnitude,
 }
@@ -155,6 +157,7 @@ macro_rules! evaluate {
         match $precision {
             $crate::ops::Precision::Exact => $($run)::+::<f64>($request),
             $crate::ops::Precision::Plain => $($run)::+::<f32>($request),
+            $crate::ops::Precision::Rough => $($run)::+::<$crate::ops::Rough>($request),
             $crate::ops::Precision::Magnitude => $($run)::+::<$crate::ops::Magnitude>($request),
         }
     };

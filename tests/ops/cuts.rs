@@ -8,7 +8,7 @@ use wattn::ops::{Operation, REGISTRY, Request};
 use crate::{Device, Results, bits_of};
 
 /// So few operations that everything is cut that can be.
-const TINY: f64 = 1e5;
+pub const TINY: f64 = 1e5;
 
 /// Compares the bits of a request whose work is cut with those of the same one on the whole.
 pub fn compare(gpu: &Gpu, op: &dyn Operation, request: &Request, whole: &Results) -> Result<(), String> {

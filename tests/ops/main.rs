@@ -9,6 +9,7 @@
 
 mod attention;
 mod attention_varlen;
+mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
@@ -149,8 +150,10 @@ fn check(gpu: &Gpu, op: &dyn Operation, fixture: &(Request, Expected), tuning: &
     }
     let pinned = (tuning.pin)(gpu);
     let first = repeat(&pinned, op, request)?;
+    bounds::check(&pinned, op, request)?;
     if device == Device::Default {
         cuts::compare(&pinned, op, request, &first)?;
+        bounds::check(&pinned.submitting(cuts::TINY), op, request)?;
     }
     Ok(None)
 }

@@ -56,9 +56,10 @@ impl Fused<'_> {
         })
     }
 
+    /// A whole number of vectors: those that use the guide read vectors, and one that is not wholly bound is not there for them.
     pub(super) fn guide_words(&self, piece: &Piece) -> usize {
         let (sequences, slopes) = self.table_words(piece);
-        sequences + slopes + self.packed(piece).map_or(0, |packed| packed.words())
+        sequences + slopes + self.packed(piece).map_or(0, |packed| packed.words().next_multiple_of(4))
     }
 
     /// Makes the guide of a piece.
