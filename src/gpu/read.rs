@@ -16,6 +16,7 @@ type Mapped = Result<(), wgpu::BufferAsyncError>;
 
 /// Whoever polls a device runs the callbacks of all that wait for it, and another thread's may still be on its way when one's own poll has
 /// returned. They are given this long.
+#[cfg(not(target_arch = "wasm32"))]
 const GRACE: Duration = Duration::from_secs(5);
 /// The same for the callback of an encoder's end, which is waited for in full before a read is refused.
 const LATE: Duration = Duration::from_millis(100);
