@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn the_worse_of_two_plain_runs_counts() {
         let exact = values(&[2], &[1.0, 2.0]);
-        let plain = vec![values(&[2], &[1.0, 2.0001]), values(&[2], &[1.001, 2.0])];
+        let plain = [values(&[2], &[1.0, 2.0001]), values(&[2], &[1.001, 2.0])];
         let budget = within_budget("y", &exact, &plain.iter().collect::<Vec<_>>(), &Array::f32(&[2], vec![1.0, 2.0])).budget;
         assert!((budget - (4e-3 + 2e-6 + 2.0 / 4194304.0)).abs() < 1e-9, "{budget}");
     }
