@@ -146,18 +146,22 @@ record() { # NAME
     cat "$work/page" >$page
 }
 
+run() { # NAME
+    printf '==> %s\n' "$1" >&2
+    test_driver "$1"
+    cat "$work/$1/row" >&2
+}
+
 build
 # One verification uses one core, most of it in the driver's compiler; tests use all there are.
-at_once=1
-[ -z "$quick" ] || at_once=$(nproc)
 for name in "${names[@]}"; do
-    [ "$(jobs -pr | wc -l)" -lt "$at_once" ] || wait -n
-    {
-        printf '==> %s\n' "$name" >&2
-        test_driver "$name"
-        cat "$work/$name/row" >&2
+    if [ -n "$quick" ]; then
+        [ "$(jobs -pr | wc -l)" -lt "$(nproc)" ] || wait -n
+        run "$name" &
+    else
+        run "$name"
         [ -z "$record" ] || record "$name"
-    } &
+    fi
 done
 wait
 

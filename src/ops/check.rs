@@ -9,8 +9,9 @@
 //! ```
 //!
 //! `exact` is the formula in f64, `plain` the same formula done plainly in f32, A the formula in f64 with the absolute value of
-//! every term. Of operations that go through time there are two plain runs ([`Rough`](super::Rough)), of which the worse counts. The budget is thus what honest f32 arithmetic needs for this very input, and the rows keep a small one that is
-//! wrong from hiding behind a large one.
+//! every term. Of operations that go through time there are two plain runs ([`Rough`](super::Rough)), of which the worse counts. The
+//! budget is thus what honest f32 arithmetic needs for this very input, and the rows keep a small one that is wrong from hiding behind a
+//! large one.
 //!
 //! Where `exact` is an infinity or NaN, `got` must be the same, and maxima are taken over the finite elements. Where only `plain`
 //! is not finite it overflowed, which says nothing about the rounding of the rest: such an element is left out of its maximum.
