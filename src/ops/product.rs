@@ -138,23 +138,31 @@ impl Product<'_> {
         Ok(())
     }
 
-    /// Records the product with `variant`, whose bindings are a, b, the extra and y.
+    /// Records the product, each piece of it with the variant that is `chosen` for it, whose bindings are a, b, the extra and y. A piece is
+    /// a product of its own: where it begins and how long it is may allow less than the whole did.
     ///
     /// # Errors
     /// [`Error::Limit`] when a single row of a tensor is over the limit of a binding, and those of [`Gpu::dispatch`].
-    pub fn run<V: Variant>(&self, gpu: &Gpu, variant: V) -> Result<()> {
+    pub fn run<V: Variant>(&self, gpu: &Gpu, chosen: impl Fn(&Product) -> V) -> Result<()> {
         let extra = self.extra.matrices();
         let strides = |axis: usize| [self.a.batch[axis], self.b.batch[axis], self.y.batch[axis], extra.map_or(0, |e| e.batch[axis])];
         let dims = Dims::new(self.batch.iter().enumerate().map(|(axis, &size)| (size, strides(axis))));
         let (outer, inner) = dims.split();
         for index in 0..outer.count() {
             let whole = Region { first: 0, count: inner.count(), m: [0, self.m], n: [0, self.n], k: [0, self.k] };
-            self.region(gpu, variant, &inner, outer.offsets(index), whole)?;
+            self.region(gpu, &chosen, &inner, outer.offsets(index), whole)?;
         }
         Ok(())
     }
 
-    fn region<V: Variant>(&self, gpu: &Gpu, variant: V, dims: &Batches, shift: [usize; 4], region: Region) -> Result<()> {
+    fn region<V: Variant>(
+        &self,
+        gpu: &Gpu,
+        chosen: &impl Fn(&Product) -> V,
+        dims: &Batches,
+        shift: [usize; 4],
+        region: Region,
+    ) -> Result<()> {
         if let Some(axis) = self.cut(gpu, dims, &region)? {
             let (mut low, mut high) = (region, region);
             // Halves of rows and columns that are whole tiles; the order of a sum over k is fixed by where it is cut.
@@ -169,10 +177,18 @@ impl Product<'_> {
                 Axis::N => (low.n[1], high.n[0]) = (half(region.n, step(region.n)), half(region.n, step(region.n))),
                 Axis::K => (low.k[1], high.k[0]) = (half(region.k, step(region.k)), half(region.k, step(region.k))),
             }
-            self.region(gpu, variant, dims, shift, low)?;
-            return self.region(gpu, variant, dims, shift, high);
+            self.region(gpu, chosen, dims, shift, low)?;
+            return self.region(gpu, chosen, dims, shift, high);
         }
-        self.dispatch(gpu, variant, dims, shift, &region)
+        self.dispatch(gpu, chosen(&self.piece(&region)), dims, shift, &region)
+    }
+
+    /// The rows, columns and steps of a region as a product of their own, over the same batches.
+    fn piece(&self, region: &Region) -> Product<'_> {
+        let [m, n, k] = [region.m, region.n, region.k];
+        let start = |of: &Matrices, rows: [usize; 2], columns: [usize; 2]| rows[0] * of.row + columns[0] * of.col;
+        let (a, b, y) = (self.a.at(start(&self.a, m, k)), self.b.at(start(&self.b, k, n)), self.y.at(start(&self.y, m, n)));
+        Product { m: m[1] - m[0], n: n[1] - n[0], k: k[1] - k[0], a, b, y, ..*self }
     }
 
     /// Where a region must be cut before it can be one dispatch, if anywhere.

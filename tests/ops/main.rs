@@ -1,7 +1,7 @@
 //! Every operation, every case, every tuning: device against reference. One file for each operation, which holds what is peculiar to it.
 //!
-//! Each operation runs on three devices: the default one; one with WebGPU's default limits and no feature; and one whose bindings are
-//! so small that what does not fit must be processed in pieces. Every case is run three times and must give the same bits, and the
+//! Each operation runs on three devices: the default one; one with WebGPU's default limits and no feature; and one with all features whose
+//! bindings are so small that what does not fit must be processed in pieces. Every case is run three times and must give the same bits, and the
 //! last run must create no buffer and no pipeline; on the default device it is run again with its work cut into small submissions. What is
 //! skipped is printed with the reason (`cargo test --test ops -- --nocapture`).
 //!
@@ -71,18 +71,23 @@ impl Device {
     fn open(self) -> Gpu {
         let limits = wgpu::Limits { max_storage_buffer_binding_size: SMALL_BINDING, ..wgpu::Limits::defaults() };
         let options = GpuOptions {
-            baseline: self != Device::Default,
+            baseline: self == Device::Baseline,
             limits: (self == Device::SmallBindings).then_some(limits),
             ..Default::default()
         };
         common::open(options)
     }
 
-    /// Whether a case runs under a tuning; quick ones do under all. Pinned choices are for the default device: few cases show what limits and
-    /// pieces do to them. What it would do without its subgroups, the others do with every case that they can store.
+    /// Whether a case runs under a tuning; quick ones do under all, and all under the default. Most pinned choices are for the default
+    /// device: few cases show what limits and pieces do to them. What is done without subgroups is otherwise for the small bindings.
     fn tries(self, case: &Case, tuning: &Tuning) -> bool {
-        let elsewhere = tuning.label == "workgroup memory" && !case.settings.contains(&("dtype", "f16"));
-        case.quick || tuning.label == "auto" || (self == Device::Default && !elsewhere)
+        let without_subgroups = tuning.label == "workgroup memory";
+        let pinned = match self {
+            Device::Default => !without_subgroups,
+            Device::Baseline => false,
+            Device::SmallBindings => without_subgroups,
+        };
+        case.quick || tuning.label == "auto" || pinned
     }
 }
 

@@ -70,6 +70,9 @@ pub static CASES: &[Case] = &[
     Case::new("quads_trans_b_bias", "2/1,37,140,100", &[("trans_b", "true")]).edit(bias),
     Case::new("quads_k_4100", "9,4100,12", &[("trans_b", "true")]).edit(bias),
     Case::new("quads_batch_repeats", "2/1,1/3,36,68,12", &[("trans_a", "true")]).edit(bias),
+    // Where bindings are small, pieces that begin between two vectors: in the sums and in the rows.
+    Case::new("quads_few_steps", "3,52,300", &[]),
+    Case::new("quads_few_rows", "52,12,300", &[("trans_a", "true")]),
     Case::new("f16", "33,65,31", &[("dtype", "f16")]).quick(),
     Case::new("f16_tiles", "128,64,128", &[("dtype", "f16")]),
     Case::new("f16_odd", "5,3,7", &[("dtype", "f16"), ("trans_a", "true")]).edit(bias),

@@ -75,12 +75,46 @@ impl Broadcast {
             let starts = m.tensor.offset().is_multiple_of(16) && m.start.is_multiple_of(4) && across.is_multiple_of(4);
             m.tensor.dtype() == DType::F32 && along == 1 && starts && m.batch.iter().all(|stride| stride.is_multiple_of(4))
         };
-        let Product { a, b, y, k, n, .. } = product;
-        let sizes = k.is_multiple_of(4) && n.is_multiple_of(4);
+        let Product { a, b, y, k, n, m, .. } = product;
         let (a_along_k, b_along_k) = (whole(a, a.col, a.row), whole(b, b.row, b.col));
         let b_along_k = b_along_k && a_along_k;
+        let sizes = k.is_multiple_of(4) && n.is_multiple_of(4) && (a_along_k || m.is_multiple_of(4));
         let fits = (a_along_k || whole(a, a.row, a.col)) && (b_along_k || whole(b, b.col, b.row)) && whole(y, y.col, y.row);
         (sizes && fits).then_some(Broadcast { width, bias: matches!(product.extra, Extra::OfY(_)), a_along_k, b_along_k })
+    }
+}
+
+/// The kernel that takes a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    Staged(Forward),
+    Broadcast(Broadcast),
+}
+
+impl Way {
+    fn choose(gpu: &Gpu, product: &Product) -> Self {
+        if let Some(variant) = Broadcast::choose(gpu, product) {
+            return Way::Broadcast(variant);
+        }
+        let Product { a, b, y, .. } = product;
+        let bias = matches!(product.extra, Extra::OfY(_));
+        Way::Staged(Forward { a: a.tensor.dtype(), b: b.tensor.dtype(), y: y.tensor.dtype(), bias })
+    }
+}
+
+impl Variant for Way {
+    fn kernel(&self) -> &'static Kernel {
+        match self {
+            Way::Staged(variant) => variant.kernel(),
+            Way::Broadcast(variant) => variant.kernel(),
+        }
+    }
+
+    fn knobs(&self) -> Knobs {
+        match self {
+            Way::Staged(variant) => variant.knobs(),
+            Way::Broadcast(variant) => variant.knobs(),
+        }
     }
 }
 
@@ -109,13 +143,9 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
     staged.chain(broadcast).collect()
 }
 
-/// Records y = a b, or y += a b, with the variant that the storage types call for.
+/// Records y = a b, or y += a b.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
-    if let Some(variant) = Broadcast::choose(gpu, product) {
-        return product.run(gpu, variant);
-    }
-    let bias = matches!(product.extra, Extra::OfY(_));
-    product.run(gpu, Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), bias })
+    product.run(gpu, |piece| Way::choose(gpu, piece))
 }
 
 /// The gradients of a product.

@@ -74,7 +74,7 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
 /// Records y = a b without what is hidden. Without a mask, coefficients of minus zero in a mark hidden pairs.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
     let mask = matches!(product.extra, Extra::OfA(_));
-    product.run(gpu, Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), mask })
+    product.run(gpu, |_| Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), mask })
 }
 
 /// The gradients of a weighted sum, f32.
@@ -182,7 +182,7 @@ pub fn backward(gpu: &Gpu, weights: &Tensor, v: &Tensor, mask: Option<&Tensor>, 
     let variant = Backward { a: d_o.tensor.dtype(), b: v.dtype() };
     product.repeated(|product| match product.extra {
         Extra::None => matmul::gpu::run(gpu, product),
-        _ => product.run(gpu, variant),
+        _ => product.run(gpu, |_| variant),
     })?;
     // d_v = weightsᵀ d_o over visible pairs
     let product = Product {
