@@ -1,6 +1,7 @@
 //! The binary from outside: files in and out, exit codes, one-line errors. Tests that need an adapter fail without one.
 #![cfg(feature = "cli")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -308,6 +309,18 @@ fn on_the_cpu_there_is_nothing_to_verify_or_profile() {
     wattn(&["profile", "softmax", "--device", "cpu"]).failed(1, "nothing to profile");
 }
 
+/// Nor a file that cannot be written: said before anything is timed.
+#[test]
+fn a_profile_goes_where_it_can_be_written() {
+    let dir = Dir::new();
+    for option in ["--csv", "--svg", "--trace"] {
+        wattn(&["profile", "softmax", option, &dir.path("no/such/file")]).failed(2, "no/such/file");
+        wattn(&["profile", "softmax", option, &dir.path("")]).failed(2, "directory");
+        wattn(&["profile", "softmax", option, &dir.path("a"), "--device", "cpu"]).failed(1, "nothing to profile");
+    }
+    assert_eq!(dir.names(), Vec::<String>::new());
+}
+
 #[test]
 fn shaders_need_no_device() {
     let dir = Dir::new();
@@ -395,7 +408,7 @@ fn verify_and_profile_an_operation() {
 
     let rows = wattn(&["profile", "softmax", "--shape", "5,67", "--json"]).succeeded().json();
     let keys = ["case", "dtype", "gbytes_per_s", "gflops", "gpu_ms", "op", "share_of_peak", "variant"];
-    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), keys);
+    assert!(keys.iter().all(|key| rows[0].as_object().unwrap().contains_key(*key)), "{rows}");
     assert_eq!((&rows[0]["op"], &rows[0]["case"], &rows[0]["dtype"]), (&"softmax".into(), &"5,67".into(), &"f32".into()));
     let ran = wattn(&["profile", "softmax"]).succeeded();
     assert!(ran.out.contains("softmax/backward"), "{}", ran.out);
@@ -403,6 +416,94 @@ fn verify_and_profile_an_operation() {
     let rows = wattn(&["profile", "rnn", "--shape", "5,3,7,11", "--json"]).succeeded().json();
     let milliseconds = rows[0]["gpu_ms"].as_f64().unwrap();
     assert!((rows[0]["us_per_step"].as_f64().unwrap() - 1e3 * milliseconds / 5.0).abs() < 1e-6 * milliseconds, "{rows}");
+}
+
+/// The table, the plot and the timeline of one profile say the same as its JSON.
+#[test]
+fn a_profile_in_files() {
+    let dir = Dir::new();
+    let [table, plot, timeline] = ["a.csv", "a.svg", "a.json"].map(|name| dir.path(name));
+    let args = ["profile", "lstm", "--shape", "5,3,7,11", "--json", "--csv", &table, "--svg", &plot, "--trace", &timeline];
+    let rows = wattn(&args).succeeded().json();
+    let rows = rows.as_array().unwrap();
+    let kernels: BTreeSet<&str> = rows.iter().map(|row| row["variant"].as_str().unwrap().split(' ').next().unwrap()).collect();
+    assert!(kernels.contains("lstm/forward") && kernels.contains("lstm/backward"), "{kernels:?}");
+
+    let mut reader = csv::Reader::from_path(&table).unwrap();
+    let columns = reader.headers().unwrap().clone();
+    let records: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    assert_eq!(records.len(), rows.len());
+    for (record, row) in records.iter().zip(rows) {
+        for (column, cell) in columns.iter().zip(record) {
+            let expected = &row[column];
+            assert!(
+                expected.as_str().map_or_else(|| cell.parse().ok() == expected.as_f64(), |text| text == cell),
+                "{column}: {cell}, {row}"
+            );
+        }
+    }
+
+    let text = std::fs::read_to_string(&plot).unwrap();
+    assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"), "{text}");
+    let missing: Vec<&&str> = kernels.iter().filter(|kernel| !text.contains(**kernel)).collect();
+    assert!(missing.is_empty(), "{missing:?} not in {text}");
+
+    let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&timeline).unwrap()).unwrap();
+    let events = file["traceEvents"].as_array().unwrap();
+    let count = |kernel: &str| events.iter().filter(|event| event["ph"] == "X" && event["name"] == kernel).count() as u64;
+    let dispatches = |kernel: &str| -> u64 {
+        let rows = rows.iter().filter(|row| row["variant"].as_str().unwrap().starts_with(&format!("{kernel} ")));
+        rows.map(|row| row["dispatches"].as_u64().unwrap()).sum()
+    };
+    assert!(kernels.iter().all(|kernel| count(kernel) == dispatches(kernel)), "{file}");
+    let number = |event: &serde_json::Value, key: &str| event[key].as_f64().unwrap();
+    assert!(events.iter().filter(|event| event["ph"] == "X").all(|event| number(event, "ts") >= 0.0 && number(event, "dur") >= 0.0));
+    let names = |what: &str| -> Vec<&str> {
+        events.iter().filter(|event| event["name"] == what).map(|event| event["args"]["name"].as_str().unwrap()).collect()
+    };
+    assert_eq!(names("process_name"), ["lstm 5,3,7,11"]);
+    assert!(kernels.iter().all(|kernel| names("thread_name").contains(kernel)), "{file}");
+}
+
+/// Without timestamps times are the host's, and everything says so.
+#[test]
+fn without_timestamps_the_host_times() {
+    let dir = Dir::new();
+    let timeline = dir.path("a.json");
+    let ran = wattn(&["profile", "softmax", "--shape", "5,67", "--baseline", "--json", "--trace", &timeline]).succeeded();
+    let rows = ran.json();
+    assert!(rows.as_array().unwrap().iter().all(|row| row["clock"] == "host" && row["gpu_ms"].as_f64().unwrap() > 0.0), "{rows}");
+    assert!(rows[0]["peak_f16_gflops"].is_null() && rows[0]["peak_f32_gflops"].as_f64().unwrap() > 0.0, "{rows}");
+    assert!(ran.err.contains("no timestamps"), "{}", ran.err);
+    let file: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(timeline).unwrap()).unwrap();
+    assert_eq!(file["otherData"]["clock"], "host");
+    let ran = wattn(&["profile", "softmax", "--shape", "5,67", "--baseline"]).succeeded();
+    assert!(ran.out.contains("wall time") && ran.out.contains("by the host's clock"), "{}", ran.out);
+}
+
+/// A ceiling that was reached by leaving work out is none.
+#[test]
+fn a_ceiling_that_is_wrong_is_found() {
+    let dir = Dir::new();
+    let shaders = PathBuf::from(dir.path("shaders"));
+    std::fs::create_dir_all(shaders.join("gpu")).unwrap();
+    let plot = dir.path("a.svg");
+    for (name, good, part, spoiled) in [
+        ("fma", include_str!("../shaders/gpu/fma.wgsl"), "turns_16(turns_16(s, a, b), a, b)", "turns_16(s, a, b)"),
+        ("copy", include_str!("../shaders/gpu/copy.wgsl"), "i < params.count", "i < params.count / 2u"),
+    ] {
+        let bad = good.replace(part, spoiled);
+        assert_ne!(good, bad, "the line that this test spoils is not there any more");
+        let path = shaders.join("gpu").join(name).with_extension("wgsl");
+        std::fs::write(&path, bad).unwrap();
+        let mut command = command(&["profile", "softmax", "--shape", "5,67", "--json", "--svg", &plot]);
+        command.env("WATTN_SHADERS", &shaders);
+        let ran = finish(command);
+        assert!(ran.code == 1 && ran.err.contains(&format!("gpu/{name}")), "{}{}", ran.out, ran.err);
+        assert!(ran.json()[0]["share_of_peak"].is_null(), "{}", ran.out);
+        assert_eq!(dir.names(), ["shaders"]);
+        std::fs::remove_file(path).unwrap();
+    }
 }
 
 /// A kernel that is wrong by one part in a thousand is found by everything that compares, and nothing is written.
@@ -427,4 +528,8 @@ fn a_wrong_kernel_is_found() {
     let ran = spoiled(&["verify", "softmax", "--case", "log"]);
     assert!(ran.code == 1 && ran.out.contains("WRONG   log auto"), "{}{}", ran.out, ran.err);
     spoiled(&["profile", "softmax", "--shape", "4,9"]).failed(1, "is wrong, so not timed");
+    let table = dir.path("a.csv");
+    let ran = spoiled(&["profile", "softmax", "--shape", "4,9", "--csv", &table]);
+    assert!(ran.code == 1 && ran.err.contains("a.csv was not written"), "{}", ran.err);
+    assert_eq!(dir.names(), ["shaders"]);
 }

@@ -41,6 +41,12 @@ pub(super) fn rate(per_second: f64, unit: &str) -> String {
     }
 }
 
+/// `12.3 %` of something.
+pub(super) fn share(x: f64) -> String {
+    let percent = 100.0 * x;
+    if percent < 9.95 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+}
+
 /// `1.5 MiB`.
 pub(super) fn bytes(n: u64) -> String {
     let n = n as f64;

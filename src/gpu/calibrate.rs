@@ -36,8 +36,8 @@ impl Variant for Calibrate {
     }
 }
 
-/// The kernels of the device layer itself.
-pub fn kernels() -> Vec<AnyVariant> {
+/// The one kernel.
+pub(super) fn kernels() -> Vec<AnyVariant> {
     vec![AnyVariant::of(Calibrate)]
 }
 

@@ -7,6 +7,7 @@
 mod adapter;
 mod budget;
 mod calibrate;
+mod ceilings;
 mod compose;
 mod device;
 mod kernel;
@@ -21,15 +22,20 @@ mod trace;
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
 pub use adapter::{AdapterReport, Caps, Optional, recommended};
-pub use calibrate::kernels;
+pub use ceilings::{Bound, Ceilings};
 pub use compose::{LIBRARY, compose, compose_strict};
 pub use device::{Counters, Gpu, GpuOptions};
 pub use kernel::{Access, AnyVariant, Binding, Field, Kernel, Knobs, Params, Variant};
 pub use pool::Memory;
-pub use profile::Span;
+pub use profile::{Clock, Span};
 pub use recorder::{Bind, Work, spread};
 pub use tensor::{Element, Tensor, View};
 pub use trace::{Dispatch, Range, Step, Trace};
+
+/// The kernels of the device layer itself.
+pub fn kernels() -> Vec<AnyVariant> {
+    [calibrate::kernels(), ceilings::kernels()].concat()
+}
 
 impl AnyVariant {
     /// The bind group layout of the variant, for checks without a device.

@@ -40,6 +40,11 @@ impl<'a> Bind<'a> {
         view.map_or(Bind::Absent, Bind::Write)
     }
 
+    /// Bytes of everything that is bound: what a kernel moves that reads or writes all of it once.
+    pub fn bytes(binds: &[Bind]) -> f64 {
+        binds.iter().filter_map(Bind::view).map(|view| view.bytes as f64).sum()
+    }
+
     /// What is bound, if anything.
     pub(super) fn view(&self) -> Option<&View<'a>> {
         match self {
@@ -114,7 +119,14 @@ impl Recorder {
         }
         self.write_uniforms(shared);
         self.share = 0.0;
-        let submitted = shared.scoped(|| shared.queue.submit([encoder.finish()]));
+        let profile = &mut self.profile;
+        let submitted = shared.scoped(|| {
+            let commands = encoder.finish();
+            if let Some(profile) = profile {
+                profile.submitting(shared);
+            }
+            shared.queue.submit([commands])
+        });
         shared.pool.next_batch();
         shared.count_submission();
         // Callbacks and freed resources are only looked after in a poll; an error here shows up at the next wait.

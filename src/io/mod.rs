@@ -36,6 +36,8 @@ use std::fs::File;
 use std::io::{BufWriter, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use tempfile::NamedTempFile;
+
 use crate::ops::Arrays;
 use crate::{Error, Result};
 
@@ -74,6 +76,11 @@ fn format_of(path: &Path) -> Result<Format> {
 /// [`Error::Format`] for an extension that is neither, [`Error::Io`] when the directory does not exist.
 pub fn check_writable(path: &Path) -> Result<()> {
     format_of(path)?;
+    check_place(path)
+}
+
+/// The same for a file of any name.
+pub(crate) fn check_place(path: &Path) -> Result<()> {
     let wrong = |source| Error::Io { path: path.into(), source };
     if path.is_dir() {
         return Err(wrong(std::io::ErrorKind::IsADirectory.into()));
@@ -121,6 +128,18 @@ fn parse<R: Read + Seek>(format: Format, file: &mut R, len: u64) -> std::result:
 /// [`Error::Io`] when it cannot be written, [`Error::Format`] when the format cannot hold the tensors.
 pub fn write(path: &Path, arrays: &Arrays) -> Result<()> {
     let format = format_of(path)?;
+    write_whole(path, |file| match format {
+        Format::Safetensors => safetensors::write(file, arrays),
+        Format::Npz => npz::write(file, arrays),
+    })
+}
+
+/// Writes a text whole or not at all.
+pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
+    write_whole(path, |file| Ok(file.write_all(text.as_bytes())?))
+}
+
+fn write_whole(path: &Path, fill: impl FnOnce(&mut BufWriter<NamedTempFile>) -> Result<(), WriteFault>) -> Result<()> {
     let io = |source| Error::Io { path: path.into(), source };
     let mut builder = tempfile::Builder::new();
     // Temporary files are private to their owner; a result should be as readable as any other new file.
@@ -128,11 +147,7 @@ pub fn write(path: &Path, arrays: &Arrays) -> Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let temporary = builder.prefix(".wattn").tempfile_in(directory(path)).map_err(io)?;
     let mut buffered = BufWriter::new(temporary);
-    match format {
-        Format::Safetensors => safetensors::write(&mut buffered, arrays),
-        Format::Npz => npz::write(&mut buffered, arrays),
-    }
-    .map_err(|fault| match fault {
+    fill(&mut buffered).map_err(|fault| match fault {
         WriteFault::Io(source) => io(source),
         WriteFault::Format(message) => Error::Format { path: path.into(), message },
     })?;

@@ -159,7 +159,7 @@ impl<'r> Run<'r, '_> {
             let [q, k, v, bias, table, d_o] = self.inputs(piece, &guide);
             let row_data = Bind::Write(call.queries_of(piece, self.row_data()).view);
             let binds = [q, k, v, bias, table, d_o, row_data, Bind::Write(d_q.view)];
-            let work = Work { flops: 1.5 * call.flops(piece), bytes: 0.0 };
+            let work = Work { flops: 1.5 * call.flops(piece), bytes: Bind::bytes(&binds) };
             self.gpu.dispatch(BackwardQ(self.backward), &params, &binds, spread(params.workgroups as usize, self.gpu.caps()), work)?;
         }
         Ok(())
@@ -190,7 +190,7 @@ impl<'r> Run<'r, '_> {
                 let d_k = Bind::maybe_write(variant.d_k.then_some(d_k.view));
                 let d_v = Bind::maybe_write(variant.d_v.then_some(d_v.view));
                 let binds = [q, k, v, bias, table, d_o, row_data, d_k, d_v];
-                let work = Work { flops: 2.0 * call.flops(piece), bytes: 0.0 };
+                let work = Work { flops: 2.0 * call.flops(piece), bytes: Bind::bytes(&binds) };
                 self.gpu.dispatch(*variant, &params, &binds, spread(params.workgroups as usize, self.gpu.caps()), work)?;
             }
         }
@@ -285,7 +285,7 @@ impl<'r> Run<'r, '_> {
         let [q, k, v, bias, table, d_o] = self.inputs(piece, guide);
         let row_data = Bind::Read(call.queries_of(piece, self.row_data()).view);
         let binds = [q, k, v, bias, table, d_o, row_data, d_bias];
-        let work = Work { flops: call.flops(piece), bytes: 0.0 };
+        let work = Work { flops: call.flops(piece), bytes: Bind::bytes(&binds) };
         let variant = BackwardBias { backward: self.backward, walk };
         self.gpu.dispatch(variant, params, &binds, spread(params.workgroups as usize, self.gpu.caps()), work)
     }
