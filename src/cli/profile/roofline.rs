@@ -17,7 +17,7 @@ const TITLE_HEIGHT: u32 = 56;
 const LINE: i32 = 20;
 const FONT: &str = "sans-serif";
 
-/// Colours that people tell apart who see few (Okabe & Ito 2008), in the order in which kernels get them; then the next shape begins.
+/// Colours that people tell apart who see few (Okabe & Ito 2008),, in the order in which kernels get them.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -112,8 +112,9 @@ impl Frame {
     fn of(ceilings: &Ceilings, rows: &[Row]) -> Frame {
         let top = ceilings.f16_flops.map_or(ceilings.f32_flops, |f16| f16.max(ceilings.f32_flops));
         let (mut x, mut y) = ((ceilings.f32_flops / ceilings.bytes / 10.0, top / ceilings.bytes * 10.0), (top / 1e3, top * 2.0));
-        for row in rows.iter().filter(|row| counts(row)) {
-            let (intensity, flops) = (row.flops_per_byte.unwrap_or(1.0), row.gflops.unwrap_or(1.0) * 1e9);
+        for row in rows {
+            let flops = row.gflops.filter(|&x| x > 0.0).map_or(top, |x| x * 1e9);
+            let intensity = row.flops_per_byte.filter(|_| counts(row)).unwrap_or(x.1);
             x = (x.0.min(intensity), x.1.max(intensity));
             y = (y.0.min(flops), y.1.max(flops));
         }
@@ -124,10 +125,11 @@ impl Frame {
         Frame { x: (x.0.log10().floor(), x.1.log10().ceil()), y: (y.0.log10().floor(), y.1.log10().ceil()) }
     }
 
-    /// Where a row's point is. Without arithmetic it is at the left edge, as far below the roof as its bandwidth is.
+    /// Where a row's point is. Without arithmetic it is at the left edge, as far below the roof as its bandwidth is; without memory, at the right.
     fn place(&self, row: &Row) -> Option<(f64, f64)> {
         match (row.flops_per_byte, row.gflops, row.gbytes_per_s) {
             (Some(intensity), Some(gflops), _) if counts(row) => Some((intensity.log10(), (gflops * 1e9).log10())),
+            (None, Some(gflops), _) if gflops > 0.0 => Some((self.x.1, (gflops * 1e9).log10())),
             (_, _, Some(rate)) if rate > 0.0 => Some((self.x.0, (rate * 1e9).log10() + self.x.0)),
             _ => None,
         }
@@ -184,25 +186,26 @@ fn roofs(plot: &Plot, frame: &Frame, ceilings: &Ceilings) -> Result<(), String> 
     let f16_roof = ceilings.f16_flops.map(f64::log10);
     let top = f16_roof.map_or(f32_roof, |f16| f16.max(f32_roof));
     let draw = |points: Vec<(f64, f64)>, width| plot.draw(&PathElement::new(points, BLACK.stroke_width(width))).map_err(drawing);
-    let label = |at: (f64, f64), text: &str, horizontal, vertical| {
-        let style = (FONT, 15).into_font().color(&BLACK).pos(Pos::new(horizontal, vertical));
-        plot.draw(&Text::new(text.to_string(), at, style)).map_err(drawing)
+    let label = |at: (f64, f64), text: &str, above: bool| {
+        let style = (FONT, 15).into_font().color(&BLACK).pos(Pos::new(HPos::Right, if above { VPos::Bottom } else { VPos::Top }));
+        // Not on the line itself.
+        let text = Text::new(text.to_string(), (0, if above { -2 } else { 4 }), style);
+        plot.draw(&(EmptyElement::at(at) + text)).map_err(drawing)
     };
     // The slope, from where it enters the frame.
     let enters = frame.x.0.max(frame.y.0 - bytes);
     draw(vec![(enters, enters + bytes), (top - bytes, top)], 2)?;
     let middle = f64::midpoint(enters, top - bytes);
-    label((middle - 0.06, middle + bytes), &format!("memory {}", print::rate(ceilings.bytes, "B/s")), HPos::Right, VPos::Bottom)?;
+    label((middle - 0.06, middle + bytes), &format!("memory {}", print::rate(ceilings.bytes, "B/s")), true)?;
     draw(vec![(f32_roof - bytes, f32_roof), (frame.x.1, f32_roof)], 2)?;
     // The upper roof's label is above it and the lower one's below, or two that are near each other would be one smudge.
-    let side = |upper: bool| if upper { VPos::Bottom } else { VPos::Top };
     let upper = f16_roof.is_none_or(|f16| f16 <= f32_roof);
     let text = format!("f32 multiply-add {}", print::rate(ceilings.f32_flops, "FLOP/s"));
-    label((frame.x.1 - 0.04, f32_roof), &text, HPos::Right, side(upper))?;
+    label((frame.x.1 - 0.04, f32_roof), &text, upper)?;
     if let (Some(roof), Some(flops)) = (f16_roof, ceilings.f16_flops) {
         draw(vec![(roof - bytes, roof), (frame.x.1, roof)], 1)?;
         let text = format!("f16 multiply-add {}", print::rate(flops, "FLOP/s"));
-        label((frame.x.1 - 0.04, roof), &text, HPos::Right, side(!upper))?;
+        label((frame.x.1 - 0.04, roof), &text, !upper)?;
     }
     Ok(())
 }
@@ -210,14 +213,16 @@ fn roofs(plot: &Plot, frame: &Frame, ceilings: &Ceilings) -> Result<(), String> 
 /// What the marks mean: kernels with the share of the device's peak that their best case reaches.
 fn explain(area: &Area, entries: &[Entry]) -> Result<(), String> {
     write(area, (30, 16), "kernel", 15, &COLOURS[6], HPos::Left)?;
-    write(area, (LEGEND_WIDTH as i32 - 20, 16), "cases   best share", 15, &COLOURS[6], HPos::Right)?;
+    let [count, share] = [LEGEND_WIDTH as i32 - 110, LEGEND_WIDTH as i32 - 20];
+    write(area, (count, 16), "cases", 15, &COLOURS[6], HPos::Right)?;
+    write(area, (share, 16), "best share", 15, &COLOURS[6], HPos::Right)?;
     for (entry, line) in entries.iter().zip(1..) {
         let y = 18 + line * LINE;
         mark(area, entry.number, (14, y))?;
         write(area, (30, y), entry.kernel, 14, &BLACK, HPos::Left)?;
         let best = entry.rows.iter().filter_map(|row| row.share_of_peak).reduce(f64::max);
-        write(area, (LEGEND_WIDTH as i32 - 92, y), &entry.rows.len().to_string(), 14, &BLACK, HPos::Right)?;
-        write(area, (LEGEND_WIDTH as i32 - 20, y), &best.map_or("not timed".into(), print::share), 14, &BLACK, HPos::Right)?;
+        write(area, (count, y), &entry.rows.len().to_string(), 14, &BLACK, HPos::Right)?;
+        write(area, (share, y), &best.map_or("not timed".into(), print::share), 14, &BLACK, HPos::Right)?;
     }
     let notes = ["A point at the left edge is of a kernel without arithmetic.", "Above the slope, data came from a cache."];
     for (note, line) in notes.iter().zip(entries.len() as i32 + 2..) {
@@ -226,13 +231,18 @@ fn explain(area: &Area, entries: &[Entry]) -> Result<(), String> {
     Ok(())
 }
 
+/// The colour and the shape of a mark. Neighbours differ in both, and no two are alike among the first 48.
+fn look(number: usize) -> (RGBColor, &'static [(i32, i32)]) {
+    let (colour, turn) = (number % COLOURS.len(), number / COLOURS.len());
+    (COLOURS[colour], SHAPES[(colour + turn) % SHAPES.len()])
+}
+
 /// The mark of a kernel, at a place in whatever coordinates the area has.
 fn mark<C: CoordTranslate>(area: &DrawingArea<SVGBackend, C>, number: usize, at: C::From) -> Result<(), String>
 where
     C::From: Clone,
 {
-    let colour = COLOURS[number % COLOURS.len()];
-    let corners = SHAPES[number / COLOURS.len() % SHAPES.len()];
+    let (colour, corners) = look(number);
     let closed: Vec<(i32, i32)> = corners.iter().chain(&corners[..1]).copied().collect();
     let mark = EmptyElement::at(at) + Polygon::new(corners.to_vec(), colour.mix(0.6)) + PathElement::new(closed, colour);
     area.draw(&mark).map_err(drawing)
@@ -275,7 +285,8 @@ mod tests {
 
     #[test]
     fn marks_differ() {
-        assert!(COLOURS.len() * SHAPES.len() > 40);
+        let looks: Vec<_> = (0..COLOURS.len() * SHAPES.len()).map(look).collect();
+        assert!(looks.iter().enumerate().all(|(i, look)| !looks[..i].contains(look)));
         assert_eq!([-2, 0, 2, 3, 10].map(amount), ["0.01", "1", "100", "1 k", "10 G"]);
     }
 }
