@@ -46,13 +46,6 @@ pub(super) struct Fma {
 impl Fma {
     /// Invocations of a workgroup.
     pub const LANES: usize = 64;
-    /// Multiply-adds of each element in a round.
-    pub const TURNS: usize = 32;
-
-    /// Vectors of four elements that an invocation has.
-    pub fn chains(self) -> usize {
-        if self.many { 8 } else { 3 }
-    }
 }
 
 impl Variant for Fma {

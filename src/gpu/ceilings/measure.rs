@@ -15,6 +15,8 @@ const GROWTH: f64 = 8.0;
 const REPEATS: usize = 7;
 /// Rounds of a loop, where the driver knows no bound: a device that is through with as many within `ENOUGH` there is not.
 const MOST_ROUNDS: u32 = 1 << 20;
+/// Multiply-adds of each element in a round of the shader, as the sums that it returns confirm.
+const TURNS: usize = 32;
 /// Empty dispatches of a submission.
 const LAUNCHES: usize = 512;
 /// Bytes of a vector.
@@ -65,7 +67,9 @@ fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
     // A few for each processor of a machine; on a GPU so many that the last ones, which leave most of it idle, do not matter.
     let workgroups = if gpu.caps().software { 256 } else { 16_384 };
     let invocations = workgroups * Fma::LANES;
-    let flops = |rounds: u32| 2.0 * (invocations * 4 * variant.chains() * Fma::TURNS) as f64 * f64::from(rounds);
+    // Of vectors of four elements.
+    let chains = if variant.many { 8 } else { 3 };
+    let flops = |rounds: u32| 2.0 * (invocations * 4 * chains * TURNS) as f64 * f64::from(rounds);
     let x = gpu.tensor(&[0.0f32, 1.0, 1.0, 0.0], &[4])?;
     let y = gpu.empty(DType::I32, &[invocations, 2])?;
     let run = |rounds: u32| {
@@ -85,8 +89,7 @@ fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
         rounds = odd(f64::from(rounds) * (1.2 * ENOUGH / taken).clamp(3.0, GROWTH), most);
     }
     let taken = best(|| run(rounds))?;
-    let chains = variant.chains();
-    let sum = 4 * (chains * (chains - 1) / 2 + chains * Fma::TURNS);
+    let sum = 4 * (chains * (chains - 1) / 2 + chains * TURNS);
     let expected = [sum as i32, mark(rounds) as i32];
     match y.read_blocking::<i32>()?.chunks_exact(2).find(|got| **got != expected) {
         Some(got) => Err(wrong("gpu/fma", expected, got)),
