@@ -68,7 +68,7 @@ fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
     let workgroups = if gpu.caps().software { 256 } else { 16_384 };
     let invocations = workgroups * Fma::LANES;
     // Of vectors of four elements.
-    let chains = if variant.many { 8 } else { 3 };
+    let chains = if variant.many { 8 } else { 2 };
     let flops = |rounds: u32| 2.0 * (invocations * 4 * chains * TURNS) as f64 * f64::from(rounds);
     let x = gpu.tensor(&[0.0f32, 1.0, 1.0, 0.0], &[4])?;
     let y = gpu.empty(DType::I32, &[invocations, 2])?;
