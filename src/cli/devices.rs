@@ -19,7 +19,7 @@ struct Adapter<'a> {
     f16: bool,
     /// The smallest and the largest subgroup; null without subgroup operations.
     subgroups: Option<[u32; 2]>,
-    matrix_units: &'a [String],
+    matrix_units: Vec<String>,
     timestamps: bool,
     limits: Limits,
 }
@@ -45,7 +45,7 @@ impl<'a> Adapter<'a> {
             unusable: report.unusable.as_deref(),
             f16: caps.f16,
             subgroups: caps.subgroups.then_some([caps.subgroup_min, caps.subgroup_max]),
-            matrix_units: &caps.matrix_units,
+            matrix_units: caps.matrix_units.iter().map(ToString::to_string).collect(),
             timestamps: caps.timestamps,
             limits: Limits {
                 binding_bytes: caps.max_binding,

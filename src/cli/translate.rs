@@ -29,6 +29,9 @@ impl Translated {
         if variant.knobs.uses_f16() {
             capabilities |= Capabilities::SHADER_FLOAT16;
         }
+        if variant.knobs.uses_matrix_units() {
+            capabilities |= Capabilities::COOPERATIVE_MATRIX;
+        }
         let info = Validator::new(ValidationFlags::all(), capabilities)
             .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
             .subgroup_operations(SubgroupOperationSet::all())

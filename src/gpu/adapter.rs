@@ -1,6 +1,6 @@
 //! Adapters: listing them, choosing one, and what the chosen one can do.
 
-use crate::{Error, Result};
+use crate::{DType, Error, Result};
 
 /// Storage buffers a stage that every kernel may count on: WebGPU's default.
 pub(super) const STORAGE_BUFFERS: u32 = 8;
@@ -31,6 +31,33 @@ impl std::fmt::Display for Optional {
     }
 }
 
+/// A shape and a pair of types that a device's matrix units multiply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MatrixUnit(pub wgpu::wgt::CooperativeMatrixProperties);
+
+impl MatrixUnit {
+    /// Whether it multiplies square blocks of `dtype` that WGSL has a type for, and adds in f32.
+    fn takes(&self, dtype: DType) -> bool {
+        use wgpu::wgt::CooperativeScalarType as Scalar;
+        let unit = &self.0;
+        let scalar = match dtype {
+            DType::F32 => Scalar::F32,
+            DType::F16 => Scalar::F16,
+            DType::I32 | DType::U8 => return false,
+        };
+        let square = unit.m_size == unit.n_size && unit.m_size == unit.k_size && [8, 16].contains(&unit.m_size);
+        square && unit.ab_type == scalar && unit.cr_type == Scalar::F32
+    }
+}
+
+impl std::fmt::Display for MatrixUnit {
+    /// `8x8x8 F16 into F32`.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let unit = &self.0;
+        write!(f, "{}x{}x{} {:?} into {:?}", unit.m_size, unit.n_size, unit.k_size, unit.ab_type, unit.cr_type)
+    }
+}
+
 /// What a device can do, as far as a choice of kernels depends on it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caps {
@@ -58,8 +85,8 @@ pub struct Caps {
     pub max_workgroups: u32,
     /// Alignment of a storage binding's start, in bytes.
     pub storage_alignment: u32,
-    /// Matrix units: the shapes and types of cooperative matrices, `8x8x8 F16 into F32`.
-    pub matrix_units: Vec<String>,
+    /// Matrix units: the shapes and types of cooperative matrices.
+    pub matrix_units: Vec<MatrixUnit>,
     /// Rounds of all loops together after which an invocation is stopped, silently: Mesa's lavapipe before 25 does that.
     pub max_rounds: Option<u32>,
     /// A driver that runs on the CPU.
@@ -75,9 +102,7 @@ impl Caps {
         limits: &wgpu::Limits,
         matrices: Vec<wgpu::wgt::CooperativeMatrixProperties>,
     ) -> Self {
-        let shape = |m: wgpu::wgt::CooperativeMatrixProperties| {
-            format!("{}x{}x{} {:?} into {:?}", m.m_size, m.n_size, m.k_size, m.ab_type, m.cr_type)
-        };
+        let usable = features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX | wgpu::Features::SUBGROUP);
         Caps {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups: features.contains(wgpu::Features::SUBGROUP),
@@ -93,7 +118,7 @@ impl Caps {
             max_invocations: limits.max_compute_invocations_per_workgroup,
             max_workgroups: limits.max_compute_workgroups_per_dimension,
             storage_alignment: limits.min_storage_buffer_offset_alignment,
-            matrix_units: matrices.into_iter().map(shape).collect(),
+            matrix_units: matrices.into_iter().filter(|_| usable).map(MatrixUnit).collect(),
             // Found with a sum of 70,000 terms. Work cut to fit costs later versions nothing that could be measured, so none is told apart.
             max_rounds: (info.driver == "llvmpipe").then_some(65_535),
             software: info.device_type == wgpu::DeviceType::Cpu,
@@ -104,7 +129,15 @@ impl Caps {
     /// A device with everything that some device has, for listing every variant without one.
     pub fn everything() -> Self {
         let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Noop);
-        Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), vec![])
+        let unit = |size| wgpu::wgt::CooperativeMatrixProperties {
+            m_size: size,
+            n_size: size,
+            k_size: size,
+            ab_type: wgpu::wgt::CooperativeScalarType::F16,
+            cr_type: wgpu::wgt::CooperativeScalarType::F32,
+            saturating_accumulation: false,
+        };
+        Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), [8, 16].map(unit).to_vec())
     }
 
     /// Whether a kernel may use `feature`.
@@ -124,6 +157,11 @@ impl Caps {
         }
     }
 
+    /// Rows, columns and depth of the largest matrix that units multiply where both operands are stored as `dtype`, with sums in f32.
+    pub(crate) fn matrix_unit(&self, dtype: DType) -> Option<u32> {
+        self.matrix_units.iter().filter(|unit| unit.takes(dtype)).map(|unit| unit.0.m_size).max()
+    }
+
     /// Bytes that a binding holds from any start on: it begins at an aligned one before it.
     pub(crate) fn max_window(&self) -> usize {
         (self.max_binding - u64::from(self.storage_alignment)) as usize
@@ -136,10 +174,18 @@ impl Caps {
 }
 
 /// The features and limits that wattn makes use of, as far as the adapter has them: what an application should
-/// create its device with. It runs with WebGPU's defaults and no feature as well, only slower and without f16.
+/// create its device with. It runs with WebGPU's defaults and no feature as well, only slower and without f16. Where the device has
+/// `EXPERIMENTAL_COOPERATIVE_MATRIX` as well, which wgpu lets nobody have by accident, products of f16 take matrix units.
 pub fn recommended(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
     let wanted = wgpu::Features::SHADER_F16 | wgpu::Features::SUBGROUP | wgpu::Features::TIMESTAMP_QUERY;
     (adapter.features() & wanted, adapter.limits())
+}
+
+/// What wattn asks for when it creates a device itself: what it recommends, and matrix units, for which wgpu wants to be told that
+/// experimental features are meant.
+pub(super) fn wanted(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
+    let (features, limits) = recommended(adapter);
+    (features | adapter.features() & wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, limits)
 }
 
 /// One adapter of this machine.
@@ -168,7 +214,7 @@ pub struct AdapterReport {
 pub fn adapters() -> Vec<AdapterReport> {
     let report = |(index, adapter): (usize, &wgpu::Adapter)| {
         let info = adapter.get_info();
-        let (features, limits) = recommended(adapter);
+        let (features, limits) = wanted(adapter);
         AdapterReport {
             index,
             kind: kind(info.device_type).to_string(),

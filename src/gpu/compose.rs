@@ -60,7 +60,10 @@ fn compose_for(kernel: &Kernel, knobs: &Knobs, strict: bool) -> Result<String> {
     if knobs.uses_f16() {
         composer.text.push_str("enable f16;\n");
     }
-    if strict && knobs.has("SUBGROUPS") {
+    if knobs.uses_matrix_units() {
+        composer.text.push_str("enable wgpu_cooperative_matrix;\n");
+    }
+    if strict && knobs.uses_subgroups() {
         composer.text.push_str("enable subgroups;\n");
     }
     composer.paste(kernel.name, &source)?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use super::adapter::{Caps, Optional, pick};
+use super::adapter::{Caps, Optional, pick, wanted};
 use super::budget::Budget;
 use super::pipeline::Cache;
 use super::pool::{Buffer, Kind, Memory, Pool};
@@ -108,7 +108,7 @@ impl Gpu {
     /// As [`Gpu::new`].
     pub async fn request(options: &GpuOptions) -> Result<Self> {
         let adapter = pick(&options.device).await?;
-        let (mut features, mut limits) = super::recommended(&adapter);
+        let (mut features, mut limits) = wanted(&adapter);
         if options.baseline {
             features = wgpu::Features::empty();
             limits = wgpu::Limits::defaults().or_worse_values_from(&adapter.limits());
@@ -121,6 +121,8 @@ impl Gpu {
             required_features: features,
             required_limits: limits,
             memory_hints: wgpu::MemoryHints::Performance,
+            // SAFETY: the one such feature is cooperative matrices, and kernels load them from workgroup memory alone, within its bounds.
+            experimental_features: unsafe { wgpu::ExperimentalFeatures::enabled() },
             ..Default::default()
         };
         let (device, queue) = adapter.request_device(&descriptor).await.map_err(|e| Error::Device { message: e.to_string() })?;

@@ -177,6 +177,16 @@ impl Knobs {
         self.values.values().any(|v| v == "f16")
     }
 
+    /// Whether the shader asks how its subgroups are made, or has them do something together.
+    pub fn uses_subgroups(&self) -> bool {
+        self.has("SUBGROUPS") || self.uses_matrix_units()
+    }
+
+    /// Whether the shader multiplies cooperative matrices, so that it must say `enable wgpu_cooperative_matrix;`.
+    pub fn uses_matrix_units(&self) -> bool {
+        self.has("MATRIX_8") || self.has("MATRIX_16")
+    }
+
     /// Whether the flag is raised.
     pub fn has(&self, flag: &str) -> bool {
         self.flags.contains(flag)

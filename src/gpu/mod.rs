@@ -21,7 +21,7 @@ mod trace;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
-pub use adapter::{AdapterReport, Caps, Optional, recommended};
+pub use adapter::{AdapterReport, Caps, MatrixUnit, Optional, recommended};
 pub use ceilings::{Bound, Ceilings};
 pub use compose::{LIBRARY, compose, compose_strict};
 pub use device::{Counters, Gpu, GpuOptions};

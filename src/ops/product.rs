@@ -50,6 +50,14 @@ impl<'a> Matrices<'a> {
         Matrices { row: self.col, col: self.row, ..self }
     }
 
+    /// Whether the `count` elements of each line can be read in vectors of 4: `along` is the distance of neighbours in a line, `across` that
+    /// of lines.
+    pub fn quads(&self, along: usize, across: usize, count: usize) -> bool {
+        let starts = self.tensor.offset().is_multiple_of(4 * self.tensor.dtype().bytes() as u64) && self.start.is_multiple_of(4);
+        let lines = across.is_multiple_of(4) && self.batch.iter().all(|stride| stride.is_multiple_of(4));
+        along == 1 && count.is_multiple_of(4) && starts && lines
+    }
+
     /// The matrices from `offset` elements on.
     pub fn at(self, offset: usize) -> Self {
         Matrices { start: self.start + offset, ..self }

@@ -45,7 +45,8 @@ fn for_every_variant(check: impl Fn(&Checked) -> Result<(), String>) {
 fn capabilities(knobs: &Knobs) -> Capabilities {
     let mut capabilities = Capabilities::empty();
     capabilities.set(Capabilities::SHADER_FLOAT16, knobs.uses_f16());
-    capabilities.set(Capabilities::SUBGROUP, knobs.has("SUBGROUPS"));
+    capabilities.set(Capabilities::SUBGROUP, knobs.uses_subgroups());
+    capabilities.set(Capabilities::COOPERATIVE_MATRIX, knobs.uses_matrix_units());
     capabilities
 }
 
@@ -103,7 +104,8 @@ fn every_variant_makes_a_pipeline() {
     for_every_variant(|Checked { variant, text, .. }| {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_F16, variant.knobs.uses_f16());
-        features.set(wgpu::Features::SUBGROUP, variant.knobs.has("SUBGROUPS"));
+        features.set(wgpu::Features::SUBGROUP, variant.knobs.uses_subgroups());
+        features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, variant.knobs.uses_matrix_units());
         let device = device(features);
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let source = wgpu::ShaderSource::Wgsl(text.as_str().into());

@@ -40,7 +40,7 @@ fn checks(buffer: BoundsCheckPolicy) -> BoundsCheckPolicies {
 /// than the variant needs.
 fn spirv(checked: &Checked) -> Result<(), String> {
     let mut allowed = vec![Capability::Shader, Capability::Matrix];
-    if checked.variant.knobs.has("SUBGROUPS") {
+    if checked.variant.knobs.uses_subgroups() {
         let subgroups = [Capability::GroupNonUniform, Capability::GroupNonUniformVote, Capability::GroupNonUniformArithmetic];
         allowed.extend(subgroups);
         allowed.extend([Capability::GroupNonUniformBallot, Capability::GroupNonUniformShuffle]);
@@ -100,7 +100,7 @@ fn metal(checked: &Checked) -> Result<(), String> {
 
 /// For the first shader model that has what the variant needs, 5.1 if that will do, and for the newest.
 fn direct3d(checked: &Checked) -> Result<(), String> {
-    let first = match (checked.variant.knobs.uses_f16(), checked.variant.knobs.has("SUBGROUPS")) {
+    let first = match (checked.variant.knobs.uses_f16(), checked.variant.knobs.uses_subgroups()) {
         (true, _) => hlsl::ShaderModel::V6_2,
         (false, true) => hlsl::ShaderModel::V6_0,
         (false, false) => hlsl::ShaderModel::V5_1,

@@ -25,7 +25,7 @@ pub struct Needs {
 impl Needs {
     /// What a variant says it needs, and nothing else.
     pub fn of(variant: &AnyVariant) -> Self {
-        Needs { f16: variant.knobs.uses_f16(), subgroups: variant.knobs.has("SUBGROUPS"), default_limits: true }
+        Needs { f16: variant.knobs.uses_f16(), subgroups: variant.knobs.uses_subgroups(), default_limits: true }
     }
 
     /// WebGPU's names.

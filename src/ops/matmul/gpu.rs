@@ -1,5 +1,6 @@
 //! The kernels' host side.
 
+use super::units::Units;
 use super::{MatmulOptions, OP, Operand, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats, rounded_tensor};
@@ -69,18 +70,15 @@ impl Broadcast {
     }
 
     /// The variant for a product, where there is one: it reads and writes vectors of 4.
-    fn choose(gpu: &Gpu, product: &Product) -> Option<Self> {
-        let width = Broadcast::width(gpu.caps()).filter(|_| gpu.pinned() != Some(Scheme::Workgroup))?;
-        let whole = |m: &Matrices, along: usize, across: usize| {
-            let starts = m.tensor.offset().is_multiple_of(16) && m.start.is_multiple_of(4) && across.is_multiple_of(4);
-            m.tensor.dtype() == DType::F32 && along == 1 && starts && m.batch.iter().all(|stride| stride.is_multiple_of(4))
-        };
-        let Product { a, b, y, k, n, m, .. } = product;
-        let (a_along_k, b_along_k) = (whole(a, a.col, a.row), whole(b, b.row, b.col));
+    fn choose(caps: &Caps, product: &Product) -> Option<Self> {
+        let width = Broadcast::width(caps)?;
+        let Product { a, b, y, m, n, k, .. } = *product;
+        let (a_along_k, b_along_k) = (a.quads(a.col, a.row, k), b.quads(b.row, b.col, k));
         let b_along_k = b_along_k && a_along_k;
-        let sizes = k.is_multiple_of(4) && n.is_multiple_of(4) && (a_along_k || m.is_multiple_of(4));
-        let fits = (a_along_k || whole(a, a.row, a.col)) && (b_along_k || whole(b, b.col, b.row)) && whole(y, y.col, y.row);
-        (sizes && fits).then_some(Broadcast { width, bias: matches!(product.extra, Extra::OfY(_)), a_along_k, b_along_k })
+        let types = [a, b, y].iter().all(|matrices| matrices.tensor.dtype() == DType::F32);
+        let reads = (a_along_k || a.quads(a.row, a.col, m)) && (b_along_k || b.quads(b.col, b.row, n));
+        let fits = types && reads && k.is_multiple_of(4) && y.quads(y.col, y.row, n);
+        fits.then_some(Broadcast { width, bias: matches!(product.extra, Extra::OfY(_)), a_along_k, b_along_k })
     }
 }
 
@@ -89,12 +87,16 @@ impl Broadcast {
 enum Way {
     Staged(Forward),
     Broadcast(Broadcast),
+    Units(Units),
 }
 
 impl Way {
     fn choose(gpu: &Gpu, product: &Product) -> Self {
-        if let Some(variant) = Broadcast::choose(gpu, product) {
-            return Way::Broadcast(variant);
+        if gpu.pinned() != Some(Scheme::Workgroup) {
+            let others = Units::choose(gpu.caps(), product).map(Way::Units);
+            if let Some(way) = others.or_else(|| Broadcast::choose(gpu.caps(), product).map(Way::Broadcast)) {
+                return way;
+            }
         }
         let Product { a, b, y, .. } = product;
         let bias = matches!(product.extra, Extra::OfY(_));
@@ -107,6 +109,7 @@ impl Variant for Way {
         match self {
             Way::Staged(variant) => variant.kernel(),
             Way::Broadcast(variant) => variant.kernel(),
+            Way::Units(variant) => variant.kernel(),
         }
     }
 
@@ -114,6 +117,7 @@ impl Variant for Way {
         match self {
             Way::Staged(variant) => variant.knobs(),
             Way::Broadcast(variant) => variant.knobs(),
+            Way::Units(variant) => variant.knobs(),
         }
     }
 }
@@ -124,9 +128,10 @@ enum Scheme {
     Workgroup,
 }
 
-/// The choice of a device, and what it would have been without its subgroups.
+/// The choice of a device, and what it would have been without its subgroups and matrix units.
 pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
-    let staged = Broadcast::width(caps).map(|_| Tuning::pinned("workgroup memory".into(), Scheme::Workgroup));
+    let others = Broadcast::width(caps).is_some() || !Units::all(caps).is_empty();
+    let staged = others.then(|| Tuning::pinned("workgroup memory".into(), Scheme::Workgroup));
     [Tuning::default()].into_iter().chain(staged).collect()
 }
 
@@ -140,7 +145,7 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
         let all = ways.clone();
         all.map(move |((a_along_k, b_along_k), bias)| AnyVariant::of(Broadcast { width, bias, a_along_k, b_along_k }))
     });
-    staged.chain(broadcast).collect()
+    staged.chain(broadcast).chain(Units::all(caps).into_iter().map(AnyVariant::of)).collect()
 }
 
 /// Records y = a b, or y += a b.
