@@ -100,7 +100,11 @@ fn no_constant_is_infinite_or_nan() {
 /// A pipeline at default limits on wgpu's backend that does everything but the work: wgpu's own checks of layout against shader.
 #[test]
 fn every_variant_makes_a_pipeline() {
-    let device = |features| wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features: features, ..Default::default() }).0;
+    // SAFETY: this backend runs nothing.
+    let experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
+    let device = |required_features| {
+        wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features, experimental_features, ..Default::default() }).0
+    };
     for_every_variant(|Checked { variant, text, .. }| {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_F16, variant.knobs.uses_f16());

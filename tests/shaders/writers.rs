@@ -19,7 +19,10 @@ use crate::Checked;
 pub fn write_all(checked: &Checked) -> Result<String, String> {
     spirv(checked).map_err(|e| format!("SPIR-V: {e}"))?;
     metal(checked).map_err(|e| format!("MSL: {e}"))?;
-    direct3d(checked).map_err(|e| format!("HLSL: {e}"))?;
+    if !checked.variant.knobs.uses_matrix_units() {
+        // Direct3D has no such thing, so no device of it gets such a variant.
+        direct3d(checked).map_err(|e| format!("HLSL: {e}"))?;
+    }
     wgsl::write_string(&checked.module, &checked.info, wgsl::WriterFlags::empty()).map_err(|e| format!("WGSL: {e}"))
 }
 
@@ -48,6 +51,9 @@ fn spirv(checked: &Checked) -> Result<(), String> {
     }
     if checked.variant.knobs.uses_f16() {
         allowed.push(Capability::Float16);
+    }
+    if checked.variant.knobs.uses_matrix_units() {
+        allowed.extend([Capability::CooperativeMatrixKHR, Capability::VulkanMemoryModel]);
     }
     let info = |(place, number): (ResourceBinding, u32)| {
         (place, spv::BindingInfo { descriptor_set: place.group, binding: number, binding_array_size: None })
