@@ -152,7 +152,8 @@ impl Caps {
     pub(super) fn remove(&mut self, feature: Optional) {
         match feature {
             Optional::F16 => self.f16 = false,
-            Optional::Subgroups => self.subgroups = false,
+            // Matrix units are used by whole subgroups.
+            Optional::Subgroups => (self.subgroups, self.matrix_units) = (false, vec![]),
             Optional::MatrixUnits => self.matrix_units.clear(),
         }
     }

@@ -77,6 +77,10 @@ pub static CASES: &[Case] = &[
     Case::new("f16_tiles", "128,64,128", &[("dtype", "f16")]),
     Case::new("f16_odd", "5,3,7", &[("dtype", "f16"), ("trans_a", "true")]).edit(bias),
     Case::new("f16_batch", "2/1,1/3,17,33,9", &[("dtype", "f16"), ("trans_b", "true")]).edit(bias),
+    Case::new("f16_quads", "72,132,68", &[("dtype", "f16")]).edit(bias).quick(),
+    Case::new("f16_quads_trans_a", "68,36,132", &[("dtype", "f16"), ("trans_a", "true")]),
+    Case::new("f16_quads_trans_b", "2/1,37,140,100", &[("dtype", "f16"), ("trans_b", "true")]).edit(bias),
+    Case::new("f16_quads_k_4100", "9,4100,12", &[("dtype", "f16")]),
     Case::new("f16_k_4096", "4,4096,5", &[("dtype", "f16")]),
     Case::new("forward_only", "33,17,65", &[]).edit(|tensors, _| {
         tensors.remove("d_y");

@@ -92,11 +92,13 @@ enum Way {
 
 impl Way {
     fn choose(gpu: &Gpu, product: &Product) -> Self {
-        if gpu.pinned() != Some(Scheme::Workgroup) {
-            let others = Units::choose(gpu.caps(), product).map(Way::Units);
-            if let Some(way) = others.or_else(|| Broadcast::choose(gpu.caps(), product).map(Way::Broadcast)) {
-                return way;
-            }
+        let (caps, scheme) = (gpu.caps(), gpu.pinned());
+        // Software pretends to have matrix units, and is several times slower with them.
+        let units = scheme == Some(Scheme::Units) || (scheme.is_none() && !caps.software);
+        let units = Units::choose(caps, product).filter(|_| units).map(Way::Units);
+        let broadcast = || Broadcast::choose(caps, product).filter(|_| scheme != Some(Scheme::Workgroup)).map(Way::Broadcast);
+        if let Some(way) = units.or_else(broadcast) {
+            return way;
         }
         let Product { a, b, y, .. } = product;
         let bias = matches!(product.extra, Extra::OfY(_));
@@ -126,13 +128,16 @@ impl Variant for Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Workgroup,
+    Units,
 }
 
-/// The choice of a device, and what it would have been without its subgroups and matrix units.
+/// The choice of a device, what it would have been without its subgroups and matrix units, and with units that are not worth it.
 pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
-    let others = Broadcast::width(caps).is_some() || !Units::all(caps).is_empty();
-    let staged = others.then(|| Tuning::pinned("workgroup memory".into(), Scheme::Workgroup));
-    [Tuning::default()].into_iter().chain(staged).collect()
+    let units = !Units::all(caps).is_empty();
+    let staged = Tuning::pinned("workgroup memory".into(), Scheme::Workgroup);
+    let staged = (units || Broadcast::width(caps).is_some()).then_some(staged);
+    let units = (units && caps.software).then(|| Tuning::pinned("matrix units".into(), Scheme::Units));
+    [Tuning::default()].into_iter().chain(staged).chain(units).collect()
 }
 
 /// Every kernel variant.
