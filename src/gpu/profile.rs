@@ -34,6 +34,8 @@ pub struct Span {
     pub kernel: &'static str,
     /// Its variant.
     pub variant: String,
+    /// Whether matrix units do its arithmetic.
+    pub matrix_units: bool,
     /// What measured `start` and `seconds`.
     pub clock: Clock,
     /// When it began, in seconds after the first dispatch of the profile; `None` like `seconds`.
@@ -113,7 +115,8 @@ impl Profile {
     /// Notes a dispatch; true when there is no room for another before a submission.
     pub fn record(&mut self, kernel: &'static str, knobs: &Knobs, work: Work) -> bool {
         let (variant, Work { flops, bytes }) = (knobs.to_string(), work);
-        self.spans.push(Span { kernel, variant, clock: self.clock, start: None, seconds: None, flops, bytes });
+        let matrix_units = knobs.uses_matrix_units();
+        self.spans.push(Span { kernel, variant, matrix_units, clock: self.clock, start: None, seconds: None, flops, bytes });
         self.clock == Clock::Host || self.pending() as usize == SLOTS
     }
 

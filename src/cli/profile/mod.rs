@@ -124,9 +124,11 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
 
 /// What the device can do at most.
 fn summary(ceilings: &Ceilings) -> String {
-    let f16 = ceilings.f16_flops.map_or(String::new(), |x| format!(", f16 {}", print::rate(x, "FLOP/s")));
+    let others = [("f16", ceilings.f16_flops), ("matrix units", ceilings.matrix_flops)];
+    let others = others.into_iter().filter_map(|(name, flops)| Some(format!(", {name} {}", print::rate(flops?, "FLOP/s"))));
+    let others = others.collect::<String>();
     format!(
-        "ceilings: f32 {}{f16}, memory {}, a launch {}, a submission {}; by the {}'s clock",
+        "ceilings: f32 {}{others}, memory {}, a launch {}, a submission {}; by the {}'s clock",
         print::rate(ceilings.f32_flops, "FLOP/s"),
         print::rate(ceilings.bytes, "B/s"),
         print::seconds(ceilings.launch),
@@ -244,7 +246,16 @@ mod tests {
         let op = crate::ops::find("softmax").unwrap();
         let tensors = op.draw("2,3", &Default::default(), 0).unwrap();
         let job = Job { op, case: "2,3".into(), request: Request::new(op.spec(), tensors, Default::default()).unwrap() };
-        let span = Span { kernel, variant: "default".into(), clock: Clock::Device, start: Some(0.0), seconds: Some(1e-3), flops, bytes };
+        let span = Span {
+            kernel,
+            variant: "default".into(),
+            matrix_units: false,
+            clock: Clock::Device,
+            start: Some(0.0),
+            seconds: Some(1e-3),
+            flops,
+            bytes,
+        };
         let info = wgpu::AdapterInfo::new(wgpu::DeviceType::Cpu, wgpu::Backend::Noop);
         let mut rows = timing::rows(&job, "f32", &[vec![span]], Some(&CEILINGS), &Peaks::new(&info, Some(&CEILINGS)));
         Row { us_per_step: Some(1.0), ..rows.remove(0) }
@@ -259,6 +270,6 @@ mod tests {
         assert_eq!(of(5e8, 1e6), (Some("50 %".into()), Some("arithmetic")));
         assert_eq!(of(5e6, 1e6), (Some("1.0 %".into()), Some("memory")));
         assert_eq!(of(0.0, 0.0), (None, None));
-        assert_eq!(CEILINGS.shortest(Work { flops: 5e8, bytes: 1e6 }), 5e-4);
+        assert_eq!(CEILINGS.shortest(Work { flops: 5e8, bytes: 1e6 }, false), 5e-4);
     }
 }

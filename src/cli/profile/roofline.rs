@@ -72,7 +72,7 @@ pub(super) fn draw(device: &str, ceilings: &Ceilings, rows: &[Row]) -> Result<St
         let (plot, legend) = body.split_horizontally(PLOT_WIDTH);
         let frame = Frame::of(ceilings, rows);
         let plot = axes(&plot, &frame)?;
-        roofs(&plot, &frame, ceilings)?;
+        draw_roofs(&plot, &frame, ceilings)?;
         for entry in &entries {
             for (x, y) in entry.rows.iter().filter_map(|row| frame.place(row)) {
                 mark(&plot, entry.number, (x, y))?;
@@ -110,7 +110,7 @@ fn counts(row: &Row) -> bool {
 impl Frame {
     /// Whole decades that hold both ridges and every point, and some room above the highest roof.
     fn of(ceilings: &Ceilings, rows: &[Row]) -> Frame {
-        let top = ceilings.f16_flops.map_or(ceilings.f32_flops, |f16| f16.max(ceilings.f32_flops));
+        let top = roofs(ceilings).first().map_or(ceilings.f32_flops, |roof| roof.flops);
         let (mut x, mut y) = ((ceilings.f32_flops / ceilings.bytes / 10.0, top / ceilings.bytes * 10.0), (top / 1e3, top * 2.0));
         for row in rows {
             let flops = row.gflops.filter(|&x| x > 0.0).map_or(top, |x| x * 1e9);
@@ -180,11 +180,29 @@ fn axes<'a>(area: &Area<'a>, frame: &Frame) -> Result<Plot<'a>, String> {
     Ok(plot)
 }
 
+/// What arithmetic allows.
+struct Roof {
+    name: &'static str,
+    flops: f64,
+    width: u32,
+}
+
+/// The roofs of a device, the highest first.
+fn roofs(ceilings: &Ceilings) -> Vec<Roof> {
+    let all = [
+        ("f32 multiply-add", Some(ceilings.f32_flops), 2),
+        ("f16 multiply-add", ceilings.f16_flops, 1),
+        ("matrix units, f16", ceilings.matrix_flops, 1),
+    ];
+    let mut roofs: Vec<Roof> = all.into_iter().filter_map(|(name, flops, width)| Some(Roof { name, flops: flops?, width })).collect();
+    roofs.sort_by(|a, b| b.flops.total_cmp(&a.flops));
+    roofs
+}
+
 /// The ceilings: what memory allows rises with the intensity, until arithmetic is the limit.
-fn roofs(plot: &Plot, frame: &Frame, ceilings: &Ceilings) -> Result<(), String> {
-    let (f32_roof, bytes) = (ceilings.f32_flops.log10(), ceilings.bytes.log10());
-    let f16_roof = ceilings.f16_flops.map(f64::log10);
-    let top = f16_roof.map_or(f32_roof, |f16| f16.max(f32_roof));
+fn draw_roofs(plot: &Plot, frame: &Frame, ceilings: &Ceilings) -> Result<(), String> {
+    let (roofs, bytes) = (roofs(ceilings), ceilings.bytes.log10());
+    let top = roofs.first().map_or(0.0, |roof| roof.flops.log10());
     let draw = |points: Vec<(f64, f64)>, width| plot.draw(&PathElement::new(points, BLACK.stroke_width(width))).map_err(drawing);
     let label = |at: (f64, f64), text: &str, above: bool| {
         let style = (FONT, 15).into_font().color(&BLACK).pos(Pos::new(HPos::Right, if above { VPos::Bottom } else { VPos::Top }));
@@ -197,15 +215,13 @@ fn roofs(plot: &Plot, frame: &Frame, ceilings: &Ceilings) -> Result<(), String> 
     draw(vec![(enters, enters + bytes), (top - bytes, top)], 2)?;
     let middle = f64::midpoint(enters, top - bytes);
     label((middle - 0.06, middle + bytes), &format!("memory {}", print::rate(ceilings.bytes, "B/s")), true)?;
-    draw(vec![(f32_roof - bytes, f32_roof), (frame.x.1, f32_roof)], 2)?;
-    // The upper roof's label is above it and the lower one's below, or two that are near each other would be one smudge.
-    let upper = f16_roof.is_none_or(|f16| f16 <= f32_roof);
-    let text = format!("f32 multiply-add {}", print::rate(ceilings.f32_flops, "FLOP/s"));
-    label((frame.x.1 - 0.04, f32_roof), &text, upper)?;
-    if let (Some(roof), Some(flops)) = (f16_roof, ceilings.f16_flops) {
-        draw(vec![(roof - bytes, roof), (frame.x.1, roof)], 1)?;
-        let text = format!("f16 multiply-add {}", print::rate(flops, "FLOP/s"));
-        label((frame.x.1 - 0.04, roof), &text, !upper)?;
+    for (place, roof) in roofs.iter().enumerate() {
+        let at = roof.flops.log10();
+        draw(vec![(at - bytes, at), (frame.x.1, at)], roof.width)?;
+        // Away from the nearer neighbour, or two labels would be one smudge.
+        let gap = |other: Option<&Roof>| other.map_or(f64::INFINITY, |other| (other.flops.log10() - at).abs());
+        let [higher, lower] = [gap(place.checked_sub(1).and_then(|i| roofs.get(i))), gap(roofs.get(place + 1))];
+        label((frame.x.1 - 0.04, at), &format!("{} {}", roof.name, print::rate(roof.flops, "FLOP/s")), higher >= lower)?;
     }
     Ok(())
 }

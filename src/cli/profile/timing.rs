@@ -108,6 +108,7 @@ struct Total {
     kernel: &'static str,
     label: String,
     clock: Clock,
+    matrix_units: bool,
     /// Of each run.
     seconds: Vec<f64>,
     dispatches: usize,
@@ -129,8 +130,9 @@ fn totals(runs: &[Vec<Span>]) -> Vec<Total> {
     for (number, span) in runs.iter().enumerate().flat_map(|(number, run)| run.iter().map(move |span| (number, span))) {
         let label = label(span);
         let index = totals.iter().position(|total| total.label == label).unwrap_or_else(|| {
-            let (kernel, clock, work) = (span.kernel, span.clock, Work::default());
-            totals.push(Total { kernel, label, clock, seconds: vec![0.0; runs.len()], dispatches: 0, work });
+            let Span { kernel, clock, matrix_units, .. } = *span;
+            let (seconds, work) = (vec![0.0; runs.len()], Work::default());
+            totals.push(Total { kernel, label, clock, matrix_units, seconds, dispatches: 0, work });
             totals.len() - 1
         });
         let total = &mut totals[index];
@@ -155,6 +157,7 @@ pub(super) fn rows(job: &Job, dtype: &'static str, runs: &[Vec<Span>], ceilings:
         let per_second = |amount: f64| measured.map(|s| amount / s);
         let Work { flops, bytes } = total.work;
         let counted = ceilings.filter(|_| flops + bytes > 0.0);
+        let units = total.matrix_units;
         Row {
             op: job.op.spec().name,
             case: job.case.clone(),
@@ -168,8 +171,8 @@ pub(super) fn rows(job: &Job, dtype: &'static str, runs: &[Vec<Span>], ceilings:
             gbytes_per_s: per_second(bytes / 1e9),
             flops_per_byte: Some(flops / bytes).filter(|x| x.is_finite()),
             us_per_step: median.zip(job.op.steps(&job.request)).map(|(s, steps)| s * 1e6 / steps as f64),
-            share_of_peak: counted.and_then(|c| per_second(c.shortest(total.work))),
-            bound: counted.map(|c| c.bound(total.work).name()),
+            share_of_peak: counted.and_then(|c| per_second(c.shortest(total.work, units))),
+            bound: counted.map(|c| c.bound(total.work, units).name()),
             share_of_case: measured.map(|s| s / of_case),
             peaks: peaks.clone(),
             variant: total.label,
@@ -184,7 +187,16 @@ mod tests {
     use super::*;
 
     fn span(kernel: &'static str, seconds: f64) -> Span {
-        Span { kernel, variant: "default".into(), clock: Clock::Device, start: Some(0.0), seconds: Some(seconds), flops: 2.0, bytes: 1.0 }
+        Span {
+            kernel,
+            variant: "default".into(),
+            matrix_units: false,
+            clock: Clock::Device,
+            start: Some(0.0),
+            seconds: Some(seconds),
+            flops: 2.0,
+            bytes: 1.0,
+        }
     }
 
     #[test]

@@ -104,7 +104,7 @@ mod tests {
 
     fn span(kernel: &'static str, start: f64, seconds: f64) -> Span {
         let (start, seconds) = (Some(start), Some(seconds));
-        Span { kernel, variant: "default".into(), clock: Clock::Device, start, seconds, flops: 1.0, bytes: 2.0 }
+        Span { kernel, variant: "default".into(), matrix_units: false, clock: Clock::Device, start, seconds, flops: 1.0, bytes: 2.0 }
     }
 
     #[test]

@@ -22,6 +22,13 @@ static FMA: Kernel = Kernel {
     bindings: &[Binding::read("x"), Binding::write("y")],
 };
 
+static UNITS: Kernel = Kernel {
+    name: "gpu/units",
+    source: include_str!("../../../shaders/gpu/units.wgsl"),
+    params: FmaParams::FIELDS,
+    bindings: &[Binding::read("x"), Binding::write("y")],
+};
+
 static COPY: Kernel = Kernel {
     name: "gpu/copy",
     source: include_str!("../../../shaders/gpu/copy.wgsl"),
@@ -55,6 +62,31 @@ impl Variant for Fma {
 
     fn knobs(&self) -> Knobs {
         Knobs::new().u32("LANES", Fma::LANES as u32).dtype("elem", self.elem).flag("MANY", self.many)
+    }
+}
+
+/// Multiply-adds of matrix units of this size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Units {
+    pub size: u32,
+    /// Invocations of a workgroup.
+    pub lanes: u32,
+}
+
+impl Units {
+    /// TURNS and CHAINS of the shader.
+    pub const TURNS: usize = 8;
+    pub const CHAINS: usize = 4;
+}
+
+impl Variant for Units {
+    fn kernel(&self) -> &'static Kernel {
+        &UNITS
+    }
+
+    fn knobs(&self) -> Knobs {
+        let knobs = Knobs::new().dtype("elem", DType::F16).u32("LANES", self.lanes).u32("TURNS", Units::TURNS as u32);
+        knobs.flag("MATRIX_8", self.size == 8).flag("MATRIX_16", self.size == 16)
     }
 }
 
@@ -93,5 +125,6 @@ impl Variant for Empty {
 /// Every variant.
 pub(in crate::gpu) fn kernels() -> Vec<AnyVariant> {
     let fma = [DType::F32, DType::F16].into_iter().flat_map(|elem| [false, true].map(|many| AnyVariant::of(Fma { elem, many })));
-    fma.chain([AnyVariant::of(Copying), AnyVariant::of(Empty)]).collect()
+    let units = [8, 16].map(|size| AnyVariant::of(Units { size, lanes: 128 }));
+    fma.chain(units).chain([AnyVariant::of(Copying), AnyVariant::of(Empty)]).collect()
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::Ceilings;
-use super::kernels::{CopyParams, Copying, Empty, EmptyParams, Fma, FmaParams};
+use super::kernels::{CopyParams, Copying, Empty, EmptyParams, Fma, FmaParams, Units};
 use crate::gpu::{Bind, Caps, Gpu, Work};
 use crate::{DType, Error, Result, Tensor};
 
@@ -34,7 +34,7 @@ impl Gpu {
         Ok(Ceilings {
             f32_flops: flops(self, DType::F32)?,
             f16_flops: f16,
-            matrix_flops: None,
+            matrix_flops: self.caps().matrix_unit(DType::F16).map(|size| units(self, size)).transpose()?,
             bytes: copy(self)?,
             launch,
             submission,
@@ -63,9 +63,14 @@ fn flops(gpu: &Gpu, elem: DType) -> Result<f64> {
     Ok(few?.max(many?))
 }
 
+/// Workgroups that keep a device busy: a few for each processor of a machine; on a GPU so many that the last ones, which leave most of it
+/// idle, do not matter.
+fn workgroups(gpu: &Gpu) -> usize {
+    if gpu.caps().software { 256 } else { 16_384 }
+}
+
 fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
-    // A few for each processor of a machine; on a GPU so many that the last ones, which leave most of it idle, do not matter.
-    let workgroups = if gpu.caps().software { 256 } else { 16_384 };
+    let workgroups = workgroups(gpu);
     let invocations = workgroups * Fma::LANES;
     // Of vectors of four elements.
     let chains = if variant.many { 8 } else { 2 };
@@ -77,7 +82,17 @@ fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
         let work = Work { flops: flops(rounds), bytes: 8.0 * invocations as f64 };
         seconds(gpu, || gpu.dispatch(variant, &params, &[Bind::Read(x.view()), Bind::Write(y.view())], [workgroups as u32, 1, 1], work))
     };
-    let most = gpu.caps().max_rounds.unwrap_or(MOST_ROUNDS);
+    let (rounds, taken) = enough(gpu.caps().max_rounds.unwrap_or(MOST_ROUNDS), run)?;
+    let sum = 4 * (chains * (chains - 1) / 2 + chains * TURNS);
+    let expected = [sum as i32, mark(rounds) as i32];
+    match y.read_blocking::<i32>()?.chunks_exact(2).find(|got| **got != expected) {
+        Some(got) => Err(wrong("gpu/fma", expected, got)),
+        None => Ok(flops(rounds) / taken),
+    }
+}
+
+/// The time of as many rounds as are enough, an odd number, and how many they are.
+fn enough(most: u32, run: impl Fn(u32) -> Result<f64>) -> Result<(u32, f64)> {
     // A driver may compile at the first launch.
     run(1)?;
     let mut rounds = 1;
@@ -88,12 +103,37 @@ fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
         }
         rounds = odd(f64::from(rounds) * (1.2 * ENOUGH / taken).clamp(3.0, GROWTH), most);
     }
-    let taken = best(|| run(rounds))?;
-    let sum = 4 * (chains * (chains - 1) / 2 + chains * TURNS);
-    let expected = [sum as i32, mark(rounds) as i32];
-    match y.read_blocking::<i32>()?.chunks_exact(2).find(|got| **got != expected) {
-        Some(got) => Err(wrong("gpu/fma", expected, got)),
-        None => Ok(flops(rounds) / taken),
+    Ok((rounds, best(|| run(rounds))?))
+}
+
+/// Floating-point operations a second of matrix units.
+fn units(gpu: &Gpu, size: u32) -> Result<f64> {
+    let workgroups = workgroups(gpu);
+    let variant = Units { size, lanes: 4 * gpu.caps().subgroup_max };
+    let lanes = workgroups * variant.lanes as usize;
+    let x = gpu.tensor(&[1.0f32, 1.0, -1.0], &[3])?;
+    let y = gpu.empty(DType::I32, &[lanes, 4])?;
+    let run = |rounds: u32| {
+        let params = FmaParams { rounds, padding_0: 0, padding_1: 0, padding_2: 0 };
+        let binds = [Bind::Read(x.view()), Bind::Write(y.view())];
+        let work = Work { flops: 0.0, bytes: 16.0 * lanes as f64 };
+        seconds(gpu, || gpu.dispatch(variant, &params, &binds, [workgroups as u32, 1, 1], work))
+    };
+    // Each round is a loop of TURNS.
+    let most = gpu.caps().max_rounds.unwrap_or(MOST_ROUNDS) / (Units::TURNS as u32 + 1);
+    let (rounds, taken) = enough(most, run)?;
+    let depth = size as usize;
+    let sum = Units::CHAINS * (Units::CHAINS - 1) / 2 + Units::CHAINS * Units::TURNS * depth;
+    let got = y.read_blocking::<i32>()?;
+    // How many subgroups there are is for the driver to say.
+    let expected = [sum as i32, mark(rounds) as i32, got[2], 0];
+    match got.chunks_exact(4).find(|got| **got != expected) {
+        Some(got) => Err(wrong("gpu/units", expected, got)),
+        None => {
+            let subgroups = workgroups * got[2] as usize;
+            let flops = 2 * subgroups * Units::CHAINS * Units::TURNS * depth.pow(3);
+            Ok(flops as f64 * f64::from(rounds) / taken)
+        }
     }
 }
 

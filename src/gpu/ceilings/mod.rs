@@ -19,7 +19,7 @@ pub struct Ceilings {
     pub f32_flops: f64,
     /// The same in f16, on devices that have it.
     pub f16_flops: Option<f64>,
-    /// The same of matrix units. No kernel uses them yet, and none measures them: always `None`.
+    /// The same of matrix units, of f16 with sums in f32, on devices that have such.
     pub matrix_flops: Option<f64>,
     /// Bytes a second, read and written, of a copy.
     pub bytes: f64,
@@ -51,15 +51,23 @@ impl Bound {
 }
 
 impl Ceilings {
-    /// The seconds that `work` takes at least: what is slower of its arithmetic, in f32 as all kernels accumulate, and its memory traffic.
-    /// Divided by the time that it took, it is the share of the device's peak.
-    pub fn shortest(&self, work: Work) -> f64 {
-        (work.flops / self.f32_flops).max(work.bytes / self.bytes)
+    /// The seconds that `work` takes at least: what is slower of its arithmetic, in f32 as all kernels accumulate or on matrix units, and its
+    /// memory traffic. Divided by the time that it took, it is the share of the device's peak.
+    pub fn shortest(&self, work: Work, matrix_units: bool) -> f64 {
+        let [arithmetic, memory] = self.least(work, matrix_units);
+        arithmetic.max(memory)
     }
 
     /// What decides [`Ceilings::shortest`].
-    pub fn bound(&self, work: Work) -> Bound {
-        if work.flops / self.f32_flops > work.bytes / self.bytes { Bound::Arithmetic } else { Bound::Memory }
+    pub fn bound(&self, work: Work, matrix_units: bool) -> Bound {
+        let [arithmetic, memory] = self.least(work, matrix_units);
+        if arithmetic > memory { Bound::Arithmetic } else { Bound::Memory }
+    }
+
+    /// The seconds of arithmetic and of memory.
+    fn least(&self, work: Work, matrix_units: bool) -> [f64; 2] {
+        let flops = self.matrix_flops.filter(|_| matrix_units).unwrap_or(self.f32_flops);
+        [work.flops / flops, work.bytes / self.bytes]
     }
 }
 
@@ -72,7 +80,7 @@ mod tests {
         let ceilings = Ceilings {
             f32_flops: 1e12,
             f16_flops: None,
-            matrix_flops: None,
+            matrix_flops: Some(1e13),
             bytes: 1e11,
             launch: 1e-6,
             submission: 1e-5,
@@ -81,7 +89,9 @@ mod tests {
         let cases = [(1e9, 1e6, 1e-3, Bound::Arithmetic), (1e6, 1e9, 1e-2, Bound::Memory), (0.0, 1e9, 1e-2, Bound::Memory)];
         for (flops, bytes, seconds, bound) in cases {
             let work = Work { flops, bytes };
-            assert_eq!((ceilings.shortest(work), ceilings.bound(work)), (seconds, bound), "{work:?}");
+            assert_eq!((ceilings.shortest(work, false), ceilings.bound(work, false)), (seconds, bound), "{work:?}");
         }
+        let work = Work { flops: 1e9, bytes: 1e6 };
+        assert_eq!((ceilings.shortest(work, true), ceilings.bound(work, true)), (1e-4, Bound::Arithmetic));
     }
 }
