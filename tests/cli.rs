@@ -407,8 +407,9 @@ fn verify_and_profile_an_operation() {
     wattn(&["verify", "softmax", "--variant", "nope"]).failed(2, "--variant = 'nope'; expected one of auto");
 
     let rows = wattn(&["profile", "softmax", "--shape", "5,67", "--json"]).succeeded().json();
-    let keys = ["case", "dtype", "gbytes_per_s", "gflops", "gpu_ms", "op", "share_of_peak", "variant"];
-    assert!(keys.iter().all(|key| rows[0].as_object().unwrap().contains_key(*key)), "{rows}");
+    let keys = "bound case clock device dispatches driver dtype flops_per_byte gbytes_per_s gflops gpu_ms gpu_ms_iqr launch_us op peak_f16_gflops \
+                peak_f32_gflops peak_gbytes_per_s peak_matrix_gflops runs share_of_case share_of_peak submission_us variant";
+    assert_eq!(rows[0].as_object().unwrap().keys().collect::<Vec<_>>(), keys.split(' ').collect::<Vec<_>>());
     assert_eq!((&rows[0]["op"], &rows[0]["case"], &rows[0]["dtype"]), (&"softmax".into(), &"5,67".into(), &"f32".into()));
     let ran = wattn(&["profile", "softmax"]).succeeded();
     assert!(ran.out.contains("softmax/backward"), "{}", ran.out);

@@ -9,25 +9,10 @@
 //           that many rounds give
 // Twin      src/gpu/ceilings/measure.rs
 
-alias elem = f16;
+#import matrix
 
-const LANES: u32 = 128u;
 const TURNS: u32 = 8u;
 const CHAINS: u32 = 4u;
-
-#if MATRIX_16
-const SIZE: u32 = 16u;
-alias unit_a = coop_mat16x16<elem, A>;
-alias unit_b = coop_mat16x16<elem, B>;
-alias unit_c = coop_mat16x16<f32, C>;
-#end
-#if MATRIX_8
-const SIZE: u32 = 8u;
-alias unit_a = coop_mat8x8<elem, A>;
-alias unit_b = coop_mat8x8<elem, B>;
-alias unit_c = coop_mat8x8<f32, C>;
-#end
-const ELEMENTS: u32 = SIZE * SIZE;
 
 struct Params {
     // An odd number.
@@ -42,7 +27,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read_write> y: array<vec4<u32>>;
 
 // a, and the two of b.
-var<workgroup> factors: array<elem, 3u * ELEMENTS>;
+var<workgroup> factors: array<f16, 3u * ELEMENTS>;
 // The chains at first, of which all elements of one are alike, and in the end: every subgroup writes the same.
 var<workgroup> sums: array<f32, CHAINS * ELEMENTS>;
 
@@ -53,7 +38,7 @@ fn main(
     @builtin(num_subgroups) subgroups: u32,
 ) {
     for (var i = lane; i < 3u * ELEMENTS; i += LANES) {
-        factors[i] = elem(x[i / ELEMENTS]);
+        factors[i] = f16(x[i / ELEMENTS]);
     }
     for (var i = lane; i < CHAINS * ELEMENTS; i += LANES) {
         sums[i] = f32(i / ELEMENTS);

@@ -2,59 +2,45 @@
 //
 //     y[.., i, j] = scale sum_k a[.., i, k] b[.., k, j] + bias[j]
 //
-// Shapes    a: [batch.., m, k]   b: [batch.., k, n]   bias: [n]   y: [batch.., m, n]; a and b by strides, of one storage type
+// Shapes    a: [batch.., m, k]   b: [batch.., k, n]   bias: [n]   y: [batch.., m, n]; a and b by strides, of f16
 // Grid      one workgroup per TILE x TILE outputs: x over columns, y over rows, z over batches; TEAMS_Y x TEAMS_X subgroups share them
-// Numerics  products of storage types are exact in f32, in which the units add; in slices of k as lib/product has them
+// Numerics  products of f16 are exact in f32, in which the units add; in slices of k as lib/product has them
 // Memory    reads a n/TILE times and b m/TILE times, writes y once
 // Source    VK_KHR_cooperative_matrix; WGSL by wgpu's extension of that name
 // Twin      src/ops/matmul/cpu.rs
 //
 // Units load whole blocks, whatever lies past the end of a matrix, and check no bounds: so they load from panels in workgroup memory,
-// where what is outside is zero. A workgroup has LANES invocations, which are TEAMS subgroups of the largest size. Where subgroups are
-// smaller there are more of them; those left over do what another does, and nobody takes it.
+// where what is outside is zero. Each of TEAMS subgroups has its part of the tile. Where there are more, because subgroups are smaller
+// than the largest, those left over do what another does, and nobody takes it.
 
 #import batched
+#import matrix
 
 const TILE: u32 = 64u;
 const SLICE: u32 = 2048u; // multiple of PANEL
 const PANEL: u32 = 32u; // steps of k that are staged at a time; a multiple of SIZE
-const LANES: u32 = 128u;
 const TEAMS_X: u32 = 2u;
 const TEAMS_Y: u32 = 2u;
-const TEAMS: u32 = TEAMS_X * TEAMS_Y;
 const A_ALONG_K: bool = true; // rows of a go along memory, otherwise its columns
 const B_ALONG_K: bool = true; // columns of b go along memory, otherwise its rows
 
-alias elem = f16;
 alias elem_y = f32;
-
-#if MATRIX_16
-const SIZE: u32 = 16u;
-alias unit_a = coop_mat16x16<elem, A>;
-alias unit_b = coop_mat16x16<elem, B>;
-alias unit_c = coop_mat16x16<f32, C>;
-#end
-#if MATRIX_8
-const SIZE: u32 = 8u;
-alias unit_a = coop_mat8x8<elem, A>;
-alias unit_b = coop_mat8x8<elem, B>;
-alias unit_c = coop_mat8x8<f32, C>;
-#end
 
 // Blocks of a team, side by side and one above the other.
 const BLOCKS_X: u32 = TILE / (TEAMS_X * SIZE);
 const BLOCKS_Y: u32 = TILE / (TEAMS_Y * SIZE);
 const BLOCKS: u32 = BLOCKS_X * BLOCKS_Y;
 const_assert(TILE == TEAMS_X * BLOCKS_X * SIZE && TILE == TEAMS_Y * BLOCKS_Y * SIZE);
+const_assert(TEAMS == TEAMS_X * TEAMS_Y);
 const_assert(PANEL % SIZE == 0u && SLICE % PANEL == 0u);
 
 #if QUADS
 // Read in vectors of 4: strides and starts are multiples of it, and so is k.
-@group(0) @binding(1) var<storage, read> a: array<vec4<elem>>;
-@group(0) @binding(2) var<storage, read> b: array<vec4<elem>>;
+@group(0) @binding(1) var<storage, read> a: array<vec4<f16>>;
+@group(0) @binding(2) var<storage, read> b: array<vec4<f16>>;
 #else
-@group(0) @binding(1) var<storage, read> a: array<elem>;
-@group(0) @binding(2) var<storage, read> b: array<elem>;
+@group(0) @binding(1) var<storage, read> a: array<f16>;
+@group(0) @binding(2) var<storage, read> b: array<f16>;
 #end
 #if BIAS
 @group(0) @binding(3) var<storage, read> bias: array<f32>; // [n]
@@ -68,21 +54,21 @@ const B_LINE: u32 = select(TILE, PANEL, B_ALONG_K);
 const A_PITCH: u32 = A_LINE + PADDING;
 const B_PITCH: u32 = B_LINE + PADDING;
 const STAGED: u32 = TILE * PANEL;
-var<workgroup> panel_a: array<elem, STAGED / A_LINE * A_PITCH>;
-var<workgroup> panel_b: array<elem, STAGED / B_LINE * B_PITCH>;
+var<workgroup> panel_a: array<f16, STAGED / A_LINE * A_PITCH>;
+var<workgroup> panel_b: array<f16, STAGED / B_LINE * B_PITCH>;
 
 // One block of each team, row by row, and one that nobody takes.
-var<workgroup> results: array<f32, (TEAMS + 1u) * SIZE * SIZE>;
+var<workgroup> results: array<f32, (TEAMS + 1u) * ELEMENTS>;
 
 // Four neighbours in memory of a, zero outside of it.
-fn load_a(row: u32, k: u32) -> vec4<elem> {
+fn load_a(row: u32, k: u32) -> vec4<f16> {
 #if QUADS
     if row >= params.m || k >= params.k {
-        return vec4<elem>();
+        return vec4<f16>();
     }
     return a[a_at(row, k) / 4u];
 #else
-    var quad = vec4<elem>();
+    var quad = vec4<f16>();
     for (var i = 0u; i < 4u; i++) {
         let at_row = select(row + i, row, A_ALONG_K);
         let at_k = select(k, k + i, A_ALONG_K);
@@ -94,14 +80,14 @@ fn load_a(row: u32, k: u32) -> vec4<elem> {
 #end
 }
 
-fn load_b(k: u32, col: u32) -> vec4<elem> {
+fn load_b(k: u32, col: u32) -> vec4<f16> {
 #if QUADS
     if k >= params.k || col >= params.n {
-        return vec4<elem>();
+        return vec4<f16>();
     }
     return b[b_at(k, col) / 4u];
 #else
-    var quad = vec4<elem>();
+    var quad = vec4<f16>();
     for (var i = 0u; i < 4u; i++) {
         let at_k = select(k, k + i, B_ALONG_K);
         let at_col = select(col + i, col, B_ALONG_K);
@@ -195,10 +181,10 @@ fn main(
         }
     }
     for (var block = 0u; block < BLOCKS; block++) {
-        coopStoreT(total[block], &results[min(subgroup, TEAMS) * SIZE * SIZE], SIZE);
+        coopStoreT(total[block], &results[min(subgroup, TEAMS) * ELEMENTS], SIZE);
         workgroupBarrier();
-        for (var i = local; i < TEAMS * SIZE * SIZE; i += LANES) {
-            let owner = i / (SIZE * SIZE);
+        for (var i = local; i < TEAMS * ELEMENTS; i += LANES) {
+            let owner = i / ELEMENTS;
             let row = (owner / TEAMS_X * BLOCKS_Y + block / BLOCKS_X) * SIZE + i / SIZE % SIZE;
             let col = (owner % TEAMS_X * BLOCKS_X + block % BLOCKS_X) * SIZE + i % SIZE;
             store(row0 + row, col0 + col, results[i]);

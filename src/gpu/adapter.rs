@@ -1,6 +1,7 @@
 //! Adapters: listing them, choosing one, and what the chosen one can do.
 
-use crate::{DType, Error, Result};
+use super::kernel::Knobs;
+use crate::{Error, Result};
 
 /// Storage buffers a stage that every kernel may count on: WebGPU's default.
 pub(super) const STORAGE_BUFFERS: u32 = 8;
@@ -36,17 +37,12 @@ impl std::fmt::Display for Optional {
 pub struct MatrixUnit(pub wgpu::wgt::CooperativeMatrixProperties);
 
 impl MatrixUnit {
-    /// Whether it multiplies square blocks of `dtype` that WGSL has a type for, and adds in f32.
-    fn takes(&self, dtype: DType) -> bool {
-        use wgpu::wgt::CooperativeScalarType as Scalar;
+    /// Rows, columns and depth of what it multiplies, if kernels use it: square blocks of f16 that WGSL has a type for, added up in f32.
+    fn size(&self) -> Option<u32> {
+        use wgpu::wgt::CooperativeScalarType::{F16, F32};
         let unit = &self.0;
-        let scalar = match dtype {
-            DType::F32 => Scalar::F32,
-            DType::F16 => Scalar::F16,
-            DType::I32 | DType::U8 => return false,
-        };
         let square = unit.m_size == unit.n_size && unit.m_size == unit.k_size && [8, 16].contains(&unit.m_size);
-        square && unit.ab_type == scalar && unit.cr_type == Scalar::F32
+        (square && unit.ab_type == F16 && unit.cr_type == F32).then_some(unit.m_size)
     }
 }
 
@@ -55,6 +51,25 @@ impl std::fmt::Display for MatrixUnit {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let unit = &self.0;
         write!(f, "{}x{}x{} {:?} into {:?}", unit.m_size, unit.n_size, unit.k_size, unit.ab_type, unit.cr_type)
+    }
+}
+
+/// How kernels use matrix units: the knobs of shaders/lib/matrix.wgsl.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct MatrixTeams {
+    /// Rows, columns and depth of the blocks.
+    pub size: u32,
+    /// Invocations of a workgroup.
+    pub lanes: u32,
+}
+
+impl MatrixTeams {
+    /// TEAMS of the shader: the subgroups of a workgroup, where they are as large as they get.
+    const TEAMS: u32 = 4;
+
+    pub fn knobs(&self) -> Knobs {
+        let knobs = Knobs::new().flag("MATRIX_8", self.size == 8).flag("MATRIX_16", self.size == 16);
+        knobs.u32("LANES", self.lanes).u32("TEAMS", Self::TEAMS)
     }
 }
 
@@ -128,7 +143,9 @@ impl Caps {
 
     /// A device with everything that some device has, for listing every variant without one.
     pub fn everything() -> Self {
-        let info = wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Noop);
+        // Subgroups as large as are found on GPUs.
+        let info =
+            wgpu::AdapterInfo { subgroup_max_size: 64, ..wgpu::AdapterInfo::new(wgpu::DeviceType::DiscreteGpu, wgpu::Backend::Noop) };
         let unit = |size| wgpu::wgt::CooperativeMatrixProperties {
             m_size: size,
             n_size: size,
@@ -158,9 +175,11 @@ impl Caps {
         }
     }
 
-    /// Rows, columns and depth of the largest matrix that units multiply where both operands are stored as `dtype`, with sums in f32.
-    pub(crate) fn matrix_unit(&self, dtype: DType) -> Option<u32> {
-        self.matrix_units.iter().filter(|unit| unit.takes(dtype)).map(|unit| unit.0.m_size).max()
+    /// Matrix units of f16 with sums in f32, the largest that there are, if a workgroup can hold the subgroups that share one.
+    pub(crate) fn matrix_teams(&self) -> Option<MatrixTeams> {
+        let lanes = self.subgroup_max.checked_mul(MatrixTeams::TEAMS).filter(|&lanes| lanes <= self.max_invocations)?;
+        let size = self.matrix_units.iter().filter_map(MatrixUnit::size).max()?;
+        self.f16.then_some(MatrixTeams { size, lanes })
     }
 
     /// Bytes that a binding holds from any start on: it begins at an aligned one before it.

@@ -21,6 +21,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("handover", include_str!("../../shaders/lib/handover.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),
+    ("matrix", include_str!("../../shaders/lib/matrix.wgsl")),
     ("operands", include_str!("../../shaders/lib/operands.wgsl")),
     ("pairs", include_str!("../../shaders/lib/pairs.wgsl")),
     ("product", include_str!("../../shaders/lib/product.wgsl")),

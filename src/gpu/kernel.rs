@@ -172,9 +172,9 @@ impl Knobs {
         self
     }
 
-    /// Whether some type is f16, so that the shader must say `enable f16;`.
+    /// Whether something is f16, so that the shader must say `enable f16;`.
     pub fn uses_f16(&self) -> bool {
-        self.values.values().any(|v| v == "f16")
+        self.uses_matrix_units() || self.values.values().any(|v| v == "f16")
     }
 
     /// Whether the shader asks how its subgroups are made, or has them do something together.

@@ -19,6 +19,7 @@ mod recorder;
 mod tensor;
 mod trace;
 
+pub(crate) use adapter::MatrixTeams;
 #[cfg(not(target_arch = "wasm32"))]
 pub use adapter::adapters;
 pub use adapter::{AdapterReport, Caps, MatrixUnit, Optional, recommended};

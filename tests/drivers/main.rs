@@ -2,10 +2,11 @@
 //!
 //! `faults.rs` is the record, which tests/ops and tests/golden read too. scripts/test-drivers.sh runs all three on many drivers.
 
+#[cfg(target_os = "linux")]
+mod barriers;
 #[path = "../common/mod.rs"]
 mod common;
 mod faults;
-
 use faults::{Failure, Fault, KNOWN, expected, judge};
 use wattn::gpu::{Bind, Binding, Kernel, Knobs, Params, Variant, Work};
 use wattn::ops::find;
@@ -15,7 +16,11 @@ use wattn::{DType, Gpu, GpuOptions, wgpu};
 type Show = fn(&Gpu) -> Result<(), String>;
 
 /// The kernels, by the name that the record has for them.
-const KERNELS: &[(&str, Show)] = &[("long_loop", long_loop)];
+const KERNELS: &[(&str, Show)] = &[
+    ("long_loop", long_loop),
+    #[cfg(target_os = "linux")]
+    ("barriers", barriers::memory_stays),
+];
 
 wattn::params! {
     struct LongLoopParams { rounds: u32 }
@@ -90,6 +95,7 @@ fn records_name_what_there_is() {
         for Failure { op, case, message, .. } in fault.failures {
             let there = match *op {
                 "kernel" => KERNELS.iter().any(|(name, _)| name == case),
+                "soak" => *case == "process",
                 "golden" => std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/data/{case}.json")).exists(),
                 _ => find(op).is_some_and(|op| op.cases().iter().any(|known| known.name == *case)),
             };

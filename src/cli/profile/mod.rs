@@ -234,7 +234,7 @@ mod tests {
     pub const CEILINGS: Ceilings = Ceilings {
         f32_flops: 1e12,
         f16_flops: Some(2e12),
-        matrix_flops: None,
+        matrix_flops: Some(8e12),
         bytes: 1e11,
         launch: 1e-6,
         submission: 1e-5,

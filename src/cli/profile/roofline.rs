@@ -17,7 +17,7 @@ const TITLE_HEIGHT: u32 = 56;
 const LINE: i32 = 20;
 const FONT: &str = "sans-serif";
 
-/// Colours that people tell apart who see few (Okabe & Ito 2008),, in the order in which kernels get them.
+/// Colours that people tell apart who see few (Okabe & Ito 2008), in the order in which kernels get them.
 const COLOURS: [RGBColor; 8] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
@@ -292,9 +292,15 @@ mod tests {
         assert_eq!(places.map(|at| at.map(within)).collect::<Vec<_>>(), [Some(true), Some(true), Some(true), None]);
         let text = draw("a <device> & more", &CEILINGS, &rows).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"), "{text}");
-        for part in
-            ["a/forward", "b/copy", "c/nothing", "a &lt;device&gt; &amp; more", "memory 100.00 GB/s", "f16 multiply-add 2.00 TFLOP/s"]
-        {
+        for part in [
+            "a/forward",
+            "b/copy",
+            "c/nothing",
+            "a &lt;device&gt; &amp; more",
+            "memory 100.00 GB/s",
+            "f16 multiply-add 2.00 TFLOP/s",
+            "matrix units, f16 8.00 TFLOP/s",
+        ] {
             assert!(text.contains(part), "{part}: {text}");
         }
     }

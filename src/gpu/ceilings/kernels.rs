@@ -1,10 +1,11 @@
 //! The kernels that measure the ceilings.
 
 use crate::DType;
+use crate::gpu::adapter::MatrixTeams;
 use crate::gpu::kernel::{AnyVariant, Binding, Kernel, Knobs, Params, Variant};
 
 crate::params! {
-    pub(super) struct FmaParams { rounds: u32, padding_0: u32, padding_1: u32, padding_2: u32 }
+    pub(super) struct RoundsParams { rounds: u32, padding_0: u32, padding_1: u32, padding_2: u32 }
 }
 
 crate::params! {
@@ -18,14 +19,14 @@ crate::params! {
 static FMA: Kernel = Kernel {
     name: "gpu/fma",
     source: include_str!("../../../shaders/gpu/fma.wgsl"),
-    params: FmaParams::FIELDS,
+    params: RoundsParams::FIELDS,
     bindings: &[Binding::read("x"), Binding::write("y")],
 };
 
 static UNITS: Kernel = Kernel {
     name: "gpu/units",
     source: include_str!("../../../shaders/gpu/units.wgsl"),
-    params: FmaParams::FIELDS,
+    params: RoundsParams::FIELDS,
     bindings: &[Binding::read("x"), Binding::write("y")],
 };
 
@@ -65,13 +66,9 @@ impl Variant for Fma {
     }
 }
 
-/// Multiply-adds of matrix units of this size.
+/// Multiply-adds of matrix units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Units {
-    pub size: u32,
-    /// Invocations of a workgroup.
-    pub lanes: u32,
-}
+pub(super) struct Units(pub MatrixTeams);
 
 impl Units {
     /// TURNS and CHAINS of the shader.
@@ -85,8 +82,7 @@ impl Variant for Units {
     }
 
     fn knobs(&self) -> Knobs {
-        let knobs = Knobs::new().dtype("elem", DType::F16).u32("LANES", self.lanes).u32("TURNS", Units::TURNS as u32);
-        knobs.flag("MATRIX_8", self.size == 8).flag("MATRIX_16", self.size == 16)
+        self.0.knobs().u32("TURNS", Units::TURNS as u32).u32("CHAINS", Units::CHAINS as u32)
     }
 }
 
@@ -125,6 +121,6 @@ impl Variant for Empty {
 /// Every variant.
 pub(in crate::gpu) fn kernels() -> Vec<AnyVariant> {
     let fma = [DType::F32, DType::F16].into_iter().flat_map(|elem| [false, true].map(|many| AnyVariant::of(Fma { elem, many })));
-    let units = [8, 16].map(|size| AnyVariant::of(Units { size, lanes: 128 }));
+    let units = [8, 16].map(|size| AnyVariant::of(Units(MatrixTeams { size, lanes: 128 })));
     fma.chain(units).chain([AnyVariant::of(Copying), AnyVariant::of(Empty)]).collect()
 }

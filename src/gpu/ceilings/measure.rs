@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use super::Ceilings;
-use super::kernels::{CopyParams, Copying, Empty, EmptyParams, Fma, FmaParams, Units};
-use crate::gpu::{Bind, Caps, Gpu, Work};
+use super::kernels::{CopyParams, Copying, Empty, EmptyParams, Fma, RoundsParams, Units};
+use crate::gpu::adapter::MatrixTeams;
+use crate::gpu::{Bind, Caps, Gpu, Variant, Work};
 use crate::{DType, Error, Result, Tensor};
 
 /// A time that neither the launch nor the clock's resolution is felt in, and that no device is held for too long by.
@@ -34,7 +35,7 @@ impl Gpu {
         Ok(Ceilings {
             f32_flops: flops(self, DType::F32)?,
             f16_flops: f16,
-            matrix_flops: self.caps().matrix_unit(DType::F16).map(|size| units(self, size)).transpose()?,
+            matrix_flops: self.caps().matrix_teams().map(|teams| units(self, teams)).transpose()?,
             bytes: copy(self)?,
             launch,
             submission,
@@ -70,29 +71,42 @@ fn workgroups(gpu: &Gpu) -> usize {
 }
 
 fn fma(gpu: &Gpu, variant: Fma) -> Result<f64> {
-    let workgroups = workgroups(gpu);
-    let invocations = workgroups * Fma::LANES;
+    let invocations = workgroups(gpu) * Fma::LANES;
     // Of vectors of four elements.
     let chains = if variant.many { 8 } else { 2 };
-    let flops = |rounds: u32| 2.0 * (invocations * 4 * chains * TURNS) as f64 * f64::from(rounds);
-    let x = gpu.tensor(&[0.0f32, 1.0, 1.0, 0.0], &[4])?;
-    let y = gpu.empty(DType::I32, &[invocations, 2])?;
-    let run = |rounds: u32| {
-        let params = FmaParams { rounds, padding_0: 0, padding_1: 0, padding_2: 0 };
-        let work = Work { flops: flops(rounds), bytes: 8.0 * invocations as f64 };
-        seconds(gpu, || gpu.dispatch(variant, &params, &[Bind::Read(x.view()), Bind::Write(y.view())], [workgroups as u32, 1, 1], work))
-    };
-    let (rounds, taken) = enough(gpu.caps().max_rounds.unwrap_or(MOST_ROUNDS), run)?;
     let sum = 4 * (chains * (chains - 1) / 2 + chains * TURNS);
-    let expected = [sum as i32, mark(rounds) as i32];
-    match y.read_blocking::<i32>()?.chunks_exact(2).find(|got| **got != expected) {
-        Some(got) => Err(wrong("gpu/fma", expected, got)),
-        None => Ok(flops(rounds) / taken),
-    }
+    let y = gpu.empty(DType::I32, &[invocations, 2])?;
+    let (rounds, taken) = enough(gpu, variant, &[0.0, 1.0, 1.0, 0.0], &y, gpu.caps().max_rounds)?;
+    all_alike("gpu/fma", &y.read_blocking()?, &[sum as i32, mark(rounds)])?;
+    Ok(2.0 * (invocations * 4 * chains * TURNS) as f64 * f64::from(rounds) / taken)
 }
 
-/// The time of as many rounds as are enough, an odd number, and how many they are.
-fn enough(most: u32, run: impl Fn(u32) -> Result<f64>) -> Result<(u32, f64)> {
+/// Floating-point operations a second of matrix units.
+fn units(gpu: &Gpu, teams: MatrixTeams) -> Result<f64> {
+    let workgroups = workgroups(gpu);
+    let depth = teams.size as usize;
+    let sum = Units::CHAINS * (Units::CHAINS - 1) / 2 + Units::CHAINS * Units::TURNS * depth;
+    let y = gpu.empty(DType::I32, &[workgroups * teams.lanes as usize, 4])?;
+    // Each round is a loop of TURNS.
+    let most = gpu.caps().max_rounds.map(|most| most / (Units::TURNS as u32 + 1));
+    let (rounds, taken) = enough(gpu, Units(teams), &[1.0, 1.0, -1.0], &y, most)?;
+    let got = y.read_blocking()?;
+    // How many there are is for the driver to say.
+    let subgroups = got[2];
+    all_alike("gpu/units", &got, &[sum as i32, mark(rounds), subgroups, 0])?;
+    let flops = 2 * workgroups * subgroups as usize * Units::CHAINS * Units::TURNS * depth.pow(3);
+    Ok(flops as f64 * f64::from(rounds) / taken)
+}
+
+/// The time of as many rounds as are enough, an odd number of at most `most`, and how many they are.
+fn enough(gpu: &Gpu, variant: impl Variant, x: &[f32], y: &Tensor, most: Option<u32>) -> Result<(u32, f64)> {
+    let x = gpu.tensor(x, &[x.len()])?;
+    let most = most.unwrap_or(MOST_ROUNDS);
+    let run = |rounds: u32| {
+        let params = RoundsParams { rounds, padding_0: 0, padding_1: 0, padding_2: 0 };
+        let binds = [Bind::Read(x.view()), Bind::Write(y.view())];
+        seconds(gpu, || gpu.dispatch(variant, &params, &binds, [workgroups(gpu) as u32, 1, 1], Work::default()))
+    };
     // A driver may compile at the first launch.
     run(1)?;
     let mut rounds = 1;
@@ -106,34 +120,11 @@ fn enough(most: u32, run: impl Fn(u32) -> Result<f64>) -> Result<(u32, f64)> {
     Ok((rounds, best(|| run(rounds))?))
 }
 
-/// Floating-point operations a second of matrix units.
-fn units(gpu: &Gpu, size: u32) -> Result<f64> {
-    let workgroups = workgroups(gpu);
-    let variant = Units { size, lanes: 4 * gpu.caps().subgroup_max };
-    let lanes = workgroups * variant.lanes as usize;
-    let x = gpu.tensor(&[1.0f32, 1.0, -1.0], &[3])?;
-    let y = gpu.empty(DType::I32, &[lanes, 4])?;
-    let run = |rounds: u32| {
-        let params = FmaParams { rounds, padding_0: 0, padding_1: 0, padding_2: 0 };
-        let binds = [Bind::Read(x.view()), Bind::Write(y.view())];
-        let work = Work { flops: 0.0, bytes: 16.0 * lanes as f64 };
-        seconds(gpu, || gpu.dispatch(variant, &params, &binds, [workgroups as u32, 1, 1], work))
-    };
-    // Each round is a loop of TURNS.
-    let most = gpu.caps().max_rounds.unwrap_or(MOST_ROUNDS) / (Units::TURNS as u32 + 1);
-    let (rounds, taken) = enough(most, run)?;
-    let depth = size as usize;
-    let sum = Units::CHAINS * (Units::CHAINS - 1) / 2 + Units::CHAINS * Units::TURNS * depth;
-    let got = y.read_blocking::<i32>()?;
-    // How many subgroups there are is for the driver to say.
-    let expected = [sum as i32, mark(rounds) as i32, got[2], 0];
-    match got.chunks_exact(4).find(|got| **got != expected) {
-        Some(got) => Err(wrong("gpu/units", expected, got)),
-        None => {
-            let subgroups = workgroups * got[2] as usize;
-            let flops = 2 * subgroups * Units::CHAINS * Units::TURNS * depth.pow(3);
-            Ok(flops as f64 * f64::from(rounds) / taken)
-        }
+/// Whether every row of what a kernel left is as it must be.
+fn all_alike(kernel: &str, got: &[i32], row: &[i32]) -> Result<()> {
+    match got.chunks_exact(row.len()).find(|got| *got != row) {
+        Some(got) => Err(wrong(kernel, row, got)),
+        None => Ok(()),
     }
 }
 
@@ -143,8 +134,8 @@ fn odd(rounds: f64, most: u32) -> u32 {
 }
 
 /// What the shader makes of this many rounds.
-fn mark(rounds: u32) -> u32 {
-    (0..rounds).fold(0u32, |mark, _| mark.wrapping_mul(5).wrapping_add(1))
+fn mark(rounds: u32) -> i32 {
+    (0..rounds).fold(0i32, |mark, _| mark.wrapping_mul(5).wrapping_add(1))
 }
 
 /// Bytes of each side of the copy: much more than caches hold, as far as the device has them.
