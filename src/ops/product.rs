@@ -117,6 +117,26 @@ enum Axis {
 /// The batch dimensions, with the strides of a, b, y and the extra.
 type Batches = Dims<4>;
 
+/// A kernel for products: how much of y a workgroup makes.
+pub(crate) trait Tiled: Variant {
+    /// Rows and columns.
+    fn tile(&self) -> [usize; 2] {
+        [TILE, TILE]
+    }
+}
+
+impl<'a> Product<'a> {
+    /// yᵀ = scale bᵀ aᵀ: the same elements of the same memory.
+    pub fn transposed(self) -> Product<'a> {
+        let extra = match self.extra {
+            Extra::None => Extra::None,
+            Extra::OfY(e) => Extra::OfY(e.transposed()),
+            Extra::OfA(_) => unreachable!("a mask of a is none of bᵀ"),
+        };
+        Product { m: self.n, n: self.m, a: self.b.transposed(), b: self.a.transposed(), extra, y: self.y.transposed(), ..self }
+    }
+}
+
 impl Product<'_> {
     /// Runs the product once for every batch that shares a matrix of y, one after the other, each added to the ones before: the gradient of a
     /// tensor that was repeated is the sum over its repetitions.
@@ -151,7 +171,7 @@ impl Product<'_> {
     ///
     /// # Errors
     /// [`Error::Limit`] when a single row of a tensor is over the limit of a binding, and those of [`Gpu::dispatch`].
-    pub fn run<V: Variant>(&self, gpu: &Gpu, chosen: impl Fn(&Product) -> V) -> Result<()> {
+    pub fn run<V: Tiled>(&self, gpu: &Gpu, chosen: impl Fn(&Product) -> V) -> Result<()> {
         let extra = self.extra.matrices();
         let strides = |axis: usize| [self.a.batch[axis], self.b.batch[axis], self.y.batch[axis], extra.map_or(0, |e| e.batch[axis])];
         let dims = Dims::new(self.batch.iter().enumerate().map(|(axis, &size)| (size, strides(axis))));
@@ -163,7 +183,7 @@ impl Product<'_> {
         Ok(())
     }
 
-    fn region<V: Variant>(
+    fn region<V: Tiled>(
         &self,
         gpu: &Gpu,
         chosen: &impl Fn(&Product) -> V,
@@ -171,7 +191,8 @@ impl Product<'_> {
         shift: [usize; 4],
         region: Region,
     ) -> Result<()> {
-        if let Some(axis) = self.cut(gpu, dims, &region)? {
+        let variant = chosen(&self.piece(&region));
+        if let Some(axis) = self.cut(gpu, variant.tile(), dims, &region)? {
             let (mut low, mut high) = (region, region);
             // Halves of rows and columns that are whole tiles; the order of a sum over k is fixed by where it is cut.
             let half = |[from, to]: [usize; 2], step: usize| from + ((to - from) / 2).next_multiple_of(step).min(to - from - 1);
@@ -188,7 +209,7 @@ impl Product<'_> {
             self.region(gpu, chosen, dims, shift, low)?;
             return self.region(gpu, chosen, dims, shift, high);
         }
-        self.dispatch(gpu, chosen(&self.piece(&region)), dims, shift, &region)
+        self.dispatch(gpu, variant, dims, shift, &region)
     }
 
     /// The rows, columns and steps of a region as a product of their own, over the same batches.
@@ -200,7 +221,7 @@ impl Product<'_> {
     }
 
     /// Where a region must be cut before it can be one dispatch, if anywhere.
-    fn cut(&self, gpu: &Gpu, dims: &Batches, region: &Region) -> Result<Option<Axis>> {
+    fn cut(&self, gpu: &Gpu, [rows, columns]: [usize; 2], dims: &Batches, region: &Region) -> Result<Option<Axis>> {
         let caps = gpu.caps();
         for (index, part) in self.parts(region).into_iter().enumerate() {
             let Some(part) = part else { continue };
@@ -226,15 +247,16 @@ impl Product<'_> {
         if deep && caps.max_rounds.is_some() {
             return Ok(Some(Axis::K));
         }
-        let tiles = |[from, to]: [usize; 2]| (to - from).div_ceil(TILE) as u64;
+        let tiles = |[from, to]: [usize; 2], size: usize| (to - from).div_ceil(size) as u64;
+        let (down, across) = (tiles(region.m, rows), tiles(region.n, columns));
         let limit = u64::from(caps.max_workgroups);
-        let workgroups = region.count * (tiles(region.m) * tiles(region.n)) as usize;
+        let workgroups = region.count * (down * across) as usize;
         let too_long = gpu.share(Work { flops: self.flops(region), bytes: 0.0 }, workgroups) > 1.0;
         Ok(if region.count as u64 > limit || (too_long && region.count > 1) {
             Some(Axis::Batch)
-        } else if tiles(region.m) > limit || (too_long && tiles(region.m) > 1) {
+        } else if down > limit || (too_long && down > 1) {
             Some(Axis::M)
-        } else if tiles(region.n) > limit || (too_long && tiles(region.n) > 1) {
+        } else if across > limit || (too_long && across > 1) {
             Some(Axis::N)
         } else {
             None
@@ -257,7 +279,7 @@ impl Product<'_> {
         [part(self.a, m, k), part(self.b, k, n), part(self.y, m, n), extra]
     }
 
-    fn dispatch<V: Variant>(&self, gpu: &Gpu, variant: V, dims: &Batches, shift: [usize; 4], region: &Region) -> Result<()> {
+    fn dispatch<V: Tiled>(&self, gpu: &Gpu, variant: V, dims: &Batches, shift: [usize; 4], region: &Region) -> Result<()> {
         let cut_k = region.k[0] > 0 || region.k[1] < self.k;
         if cut_k && self.y.tensor.dtype() == DType::F16 {
             // Partial sums would be rounded to f16.
@@ -311,8 +333,8 @@ impl Product<'_> {
         };
         let [Some(a), Some(b), Some(y), extra] = views else { unreachable!("a, b and y are always parts") };
         let binds = [Bind::Read(a), Bind::Read(b), Bind::maybe(extra), Bind::Write(y)];
-        let tiles = |range: [usize; 2]| size(range).div_ceil(TILE as u32);
-        let groups = [tiles(region.n), tiles(region.m), region.count as u32];
+        let [rows, columns] = variant.tile().map(|size| size as u32);
+        let groups = [size(region.n).div_ceil(columns), size(region.m).div_ceil(rows), region.count as u32];
         gpu.dispatch(variant, &params, &binds, groups, Work { flops: self.flops(region), bytes })
     }
 }

@@ -29,6 +29,19 @@ pub static CASES: &[Case] = &[
     // Cut along k on drivers that stop long loops.
     Case::new("k_40001_bias", "3,40001,5", &[("trans_b", "true")]).edit(bias),
     Case::new("k_4096_transposed", "4,4096,5", &[("trans_a", "true"), ("trans_b", "true")]),
+    // Few outputs of long sums, which are split; in the last one the gradient of b adds to itself.
+    Case::new("long_sums", "20,9001,33", &[]),
+    Case::new("long_sums_batch", "2/1,1/3,9,6001,17", &[("trans_a", "true")]),
+    Case::new("long_sums_repeated", "3/1,5001,12,20", &[("trans_b", "true")]),
+    // Few rows or columns, which have a kernel of their own, on either side of its limit.
+    Case::new("rows_8", "8,77,130", &[]).edit(bias).quick(),
+    Case::new("rows_9", "9,77,130", &[("trans_b", "true")]).edit(bias),
+    Case::new("rows_5_trans_b", "5,131,67", &[("trans_b", "true")]).edit(bias),
+    Case::new("columns_8", "130,77,8", &[]).edit(bias),
+    Case::new("columns_3_trans_both", "67,131,3", &[("trans_a", "true"), ("trans_b", "true")]).edit(bias),
+    Case::new("columns_2_batch", "3/1,33,300,2", &[("trans_b", "true")]),
+    Case::new("rows_f16", "6,300,70", &[("dtype", "f16")]).edit(bias),
+    Case::new("column_f16", "70,300,1", &[("dtype", "f16"), ("trans_a", "true")]).edit(bias),
     Case::new("trans_a", "67,35,33", &[("trans_a", "true")]),
     Case::new("trans_b", "67,35,33", &[("trans_b", "true")]),
     Case::new("trans_both", "67,35,33", &[("trans_a", "true"), ("trans_b", "true")]),

@@ -1,10 +1,11 @@
 //! The kernels' host side.
 
+use super::thin::{self, Thin};
 use super::units::Units;
 use super::{MatmulOptions, OP, Operand, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats, rounded_tensor};
-use crate::ops::product::{self, Extra, Matrices, Product, TILE};
+use crate::ops::product::{self, Extra, Matrices, Product, TILE, Tiled};
 use crate::ops::strided::contiguous;
 use crate::ops::{Prepared, Request, Tuning, sum};
 use crate::{DType, Result};
@@ -88,10 +89,15 @@ enum Way {
     Staged(Forward),
     Broadcast(Broadcast),
     Units(Units),
+    Thin(Thin),
 }
 
 impl Way {
-    fn choose(gpu: &Gpu, product: &Product) -> Self {
+    /// For a piece of a product with few rows, or of another.
+    fn choose(gpu: &Gpu, product: &Product, thin: bool) -> Self {
+        if thin {
+            return Way::Thin(Thin::of(product));
+        }
         let (caps, scheme) = (gpu.caps(), gpu.pinned());
         // Software pretends to have matrix units, and is several times slower with them.
         let units = scheme == Some(Scheme::Units) || (scheme.is_none() && !caps.software);
@@ -106,12 +112,22 @@ impl Way {
     }
 }
 
+impl Tiled for Way {
+    fn tile(&self) -> [usize; 2] {
+        match self {
+            Way::Thin(variant) => variant.tile(),
+            _ => [TILE, TILE],
+        }
+    }
+}
+
 impl Variant for Way {
     fn kernel(&self) -> &'static Kernel {
         match self {
             Way::Staged(variant) => variant.kernel(),
             Way::Broadcast(variant) => variant.kernel(),
             Way::Units(variant) => variant.kernel(),
+            Way::Thin(variant) => variant.kernel(),
         }
     }
 
@@ -120,6 +136,7 @@ impl Variant for Way {
             Way::Staged(variant) => variant.knobs(),
             Way::Broadcast(variant) => variant.knobs(),
             Way::Units(variant) => variant.knobs(),
+            Way::Thin(variant) => variant.knobs(),
         }
     }
 }
@@ -131,13 +148,12 @@ enum Scheme {
     Units,
 }
 
-/// The choice of a device, what it would have been without its subgroups and matrix units, and with units that are not worth it.
+/// The choice of a device, the kernel that takes everything, and matrix units that are not worth it.
 pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
     let units = !Units::all(caps).is_empty();
     let staged = Tuning::pinned("workgroup memory".into(), Scheme::Workgroup);
-    let staged = (units || Broadcast::width(caps).is_some()).then_some(staged);
     let units = (units && caps.software).then(|| Tuning::pinned("matrix units".into(), Scheme::Units));
-    [Tuning::default()].into_iter().chain(staged).chain(units).collect()
+    [Tuning::default(), staged].into_iter().chain(units).collect()
 }
 
 /// Every kernel variant.
@@ -150,12 +166,23 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
         let all = ways.clone();
         all.map(move |((a_along_k, b_along_k), bias)| AnyVariant::of(Broadcast { width, bias, a_along_k, b_along_k }))
     });
-    staged.chain(broadcast).chain(Units::all(caps).into_iter().map(AnyVariant::of)).collect()
+    staged
+        .chain(broadcast)
+        .chain(Units::all(caps).into_iter().map(AnyVariant::of))
+        .chain(Thin::all(caps).into_iter().map(AnyVariant::of))
+        .collect()
 }
 
-/// Records y = a b, or y += a b.
+/// Records y = a b, or y += a b. What few workgroups would do is split along its sums.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
-    product.run(gpu, |piece| Way::choose(gpu, piece))
+    let turned = Thin::turned(product);
+    let thin = Thin::serves(&turned) && gpu.pinned::<Scheme>().is_none();
+    let product = if thin { turned } else { *product };
+    let whole = |product: &Product| product.run(gpu, |piece| Way::choose(gpu, piece, thin));
+    match thin::slices(gpu, &product) {
+        1 => whole(&product),
+        slices => thin::split(gpu, &product, slices, whole),
+    }
 }
 
 /// The gradients of a product.

@@ -17,6 +17,7 @@
 mod cases;
 mod cpu;
 pub(crate) mod gpu;
+mod thin;
 mod units;
 
 pub use gpu::{Gradients, backward, forward};

@@ -4,7 +4,7 @@ use super::{OP, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
 use crate::ops::host::floats;
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
-use crate::ops::product::{self, Extra, Matrices, Product};
+use crate::ops::product::{self, Extra, Matrices, Product, Tiled};
 use crate::ops::strided::contiguous;
 use crate::ops::{Prepared, Request, matmul};
 use crate::{DType, Result};
@@ -31,6 +31,9 @@ struct Forward {
     y: DType,
     mask: bool,
 }
+
+impl Tiled for Forward {}
+impl Tiled for Backward {}
 
 impl Variant for Forward {
     fn kernel(&self) -> &'static Kernel {
