@@ -21,7 +21,8 @@ const CASES: &[Case] = &[
     Case::new("heads_forward", "8,512,64,512", &[("trans_b", "true")]).edit(forward),
     Case::new("row_forward", "1,1024,16384", &[]).edit(forward),
     Case::new("row_forward_trans_b", "1,1024,16384", &[("trans_b", "true")]).edit(forward),
-    Case::new("rows_forward", "8,1024,16384", &[]).edit(forward),
+    Case::new("row_both", "1,1024,16384", &[]),
+    Case::new("rows_forward", "4,1024,16384", &[]).edit(forward),
     Case::new("column_forward", "16384,1024,1", &[]).edit(forward),
     // The gradient of a small weight over a long batch.
     Case::new("long_sums_forward", "64,65536,64", &[("trans_a", "true")]).edit(forward),

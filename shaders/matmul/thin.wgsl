@@ -1,4 +1,4 @@
-// Matrix product with few rows, batched, with an optional bias: a vector against a matrix, or a handful of them.
+// Matrix product with few rows or short sums, batched, with an optional bias: some vectors against a matrix, or an outer product.
 //
 //     y[.., i, j] = scale sum_k a[.., i, k] b[.., k, j] + bias[i, j]
 //
@@ -11,7 +11,7 @@
 
 #import batched
 
-const PARTS: u32 = 32u; // a power of two
+const PARTS: u32 = 32u; // a power of two; 1 where sums are short
 const COLS: u32 = 8u;
 const LANES: u32 = PARTS * COLS;
 // Columns of b go along memory, otherwise its rows: neighbours in a workgroup are neighbours there.
@@ -37,7 +37,7 @@ alias sums = vec4<f32>;
 @group(0) @binding(4) var<storage, read_write> y: array<elem_y>; // [batch.., m, n]
 
 // [part, column]
-var<workgroup> partial: array<sums, LANES>;
+var<workgroup> partials: array<sums, LANES>;
 
 // A row past the last one gives a sum that nobody stores.
 fn coefficient(row: u32, k: u32) -> f32 {
@@ -86,20 +86,20 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
         total += c;
     }
-    partial[part * COLS + own] = total;
+    partials[part * COLS + own] = total;
     for (var half = PARTS / 2u; half > 0u; half /= 2u) {
         workgroupBarrier();
         if part < half {
-            partial[part * COLS + own] += partial[(part + half) * COLS + own];
+            partials[part * COLS + own] += partials[(part + half) * COLS + own];
         }
     }
     if part > 0u {
         return;
     }
 #if SINGLE
-    store(row0, col, partial[own]);
+    store(row0, col, partials[own]);
 #else
-    let c = partial[own];
+    let c = partials[own];
     for (var r = 0u; r < ROWS; r++) {
         store(row0 + r, col, c[r]);
     }

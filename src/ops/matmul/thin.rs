@@ -1,5 +1,5 @@
-//! Products with few rows or few columns: the host side of shaders/matmul/thin.wgsl, and sums that are split so that few outputs keep a
-//! device busy.
+//! Products with few rows, few columns or short sums: the host side of shaders/matmul/thin.wgsl, and sums that are split so that few
+//! outputs keep a device busy.
 
 use crate::gpu::{Binding, Caps, Gpu, Kernel, Knobs, Variant};
 use crate::ops::host::floats;
@@ -15,12 +15,14 @@ static THIN: Kernel = Kernel {
     bindings: &[Binding::read("a"), Binding::read("b"), Binding::read("bias").when("BIAS"), Binding::write("y")],
 };
 
-/// Rows up to which a product is thin.
-const FEW: usize = 8;
+/// Rows up to which a product is thin: those of a workgroup.
+const FEW: usize = 4;
+/// Terms up to which a sum is short.
+const SHORT: usize = 2;
 /// Invocations of a workgroup.
 const LANES: u32 = 256;
 
-/// The product with few rows, of operands that are stored alike.
+/// The product with few rows or short sums, of operands that are stored alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Thin {
     operands: DType,
@@ -28,6 +30,8 @@ pub(super) struct Thin {
     bias: bool,
     /// One row, otherwise four.
     single: bool,
+    /// Invocations that share a sum.
+    parts: u32,
     /// Columns of b go along memory, otherwise its rows.
     b_along_k: bool,
 }
@@ -40,23 +44,27 @@ impl Thin {
 
     /// Whether a product is one for this kernel. It goes by the whole of it: the last rows of another are few as well.
     pub fn serves(product: &Product) -> bool {
-        product.m <= FEW && product.a.tensor.dtype() == product.b.tensor.dtype()
+        (product.m <= FEW || product.k <= SHORT) && product.a.tensor.dtype() == product.b.tensor.dtype()
     }
 
     pub fn of(product: &Product) -> Self {
         let Product { a, b, y, .. } = product;
         let bias = matches!(product.extra, Extra::OfY(_));
-        Thin { operands: a.tensor.dtype(), y: y.tensor.dtype(), bias, single: product.m == 1, b_along_k: b.row == 1 }
+        let b_along_k = b.row == 1;
+        // Neighbours in memory are neighbours in a workgroup.
+        let parts = if product.k <= SHORT {
+            1
+        } else if b_along_k {
+            32
+        } else {
+            8
+        };
+        Thin { operands: a.tensor.dtype(), y: y.tensor.dtype(), bias, single: product.m == 1, parts, b_along_k }
     }
 
     /// Rows and columns of a workgroup.
     pub fn tile(&self) -> [usize; 2] {
-        [if self.single { 1 } else { 4 }, (LANES / self.parts()) as usize]
-    }
-
-    /// Invocations that share a sum: neighbours in memory are neighbours in a workgroup.
-    fn parts(&self) -> u32 {
-        if self.b_along_k { 32 } else { 8 }
+        [if self.single { 1 } else { 4 }, (LANES / self.parts) as usize]
     }
 
     /// Every variant.
@@ -66,7 +74,8 @@ impl Thin {
             for &y in floats(caps) {
                 for bits in 0..8 {
                     let [bias, single, b_along_k] = [1, 2, 4].map(|bit| bits & bit != 0);
-                    all.push(Thin { operands, y, bias, single, b_along_k });
+                    let long = if b_along_k { 32 } else { 8 };
+                    all.extend([1, long].map(|parts| Thin { operands, y, bias, single, parts, b_along_k }));
                 }
             }
         }
@@ -81,7 +90,7 @@ impl Variant for Thin {
 
     fn knobs(&self) -> Knobs {
         let types = Knobs::new().dtype("elem", self.operands).dtype("elem_y", self.y).flag("BIAS", self.bias).flag("SINGLE", self.single);
-        types.u32("PARTS", self.parts()).u32("COLS", LANES / self.parts()).bool("B_ALONG_K", self.b_along_k)
+        types.u32("PARTS", self.parts).u32("COLS", LANES / self.parts).bool("B_ALONG_K", self.b_along_k)
     }
 }
 
