@@ -16,7 +16,7 @@ struct Ran {
 
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_wattn"));
-    command.args(args).env_remove("WATTN_DEVICE").env_remove("WATTN_SHADERS");
+    command.args(args).env_remove("WATTN_DEVICE").env_remove("WATTN_SHADERS").env("WATTN_TUNINGS", "");
     // Some Vulkan drivers complain on stderr about a desktop that is not there.
     command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
     command
@@ -417,6 +417,49 @@ fn verify_and_profile_an_operation() {
     let rows = wattn(&["profile", "rnn", "--shape", "5,3,7,11", "--json"]).succeeded().json();
     let milliseconds = rows[0]["gpu_ms"].as_f64().unwrap();
     assert!((rows[0]["us_per_step"].as_f64().unwrap() - 1e3 * milliseconds / 5.0).abs() < 1e-6 * milliseconds, "{rows}");
+}
+
+/// What `tune` finds is kept for this device alone, chosen from then on, and forgotten when that is asked for.
+#[test]
+fn tunings_are_remembered() {
+    let dir = Dir::new();
+    let path = dir.path("folder/tunings.tsv");
+    let tuned = |args: &[&str]| {
+        let mut command = command(args);
+        command.env("WATTN_TUNINGS", &path);
+        finish(command)
+    };
+    let lines = || std::fs::read_to_string(&path).unwrap().lines().map(str::to_string).collect::<Vec<_>>();
+    let rows = tuned(&["tune", "softmax", "--json"]).succeeded().json();
+    let rows = rows.as_array().unwrap();
+    let found = lines();
+    assert!(!rows.is_empty() && found.len() == rows.len(), "{rows:?} {found:?}");
+    for (row, line) in rows.iter().zip(&found) {
+        assert_eq!(row["tuning"].as_str().unwrap(), line.split('\t').next_back().unwrap(), "{row} {line}");
+    }
+
+    // The other way for rows of 65, which nothing was found for, and a line for another device, which stays.
+    let fields: Vec<&str> = found[0].split('\t').collect();
+    let line = |device: &str, label: &str| format!("{device}\t{}\t{}\trows\t6\t{label}\n", fields[1], fields[2]);
+    let kernel = |label: &str| {
+        std::fs::write(&path, line(fields[0], label) + &line("another", label)).unwrap();
+        let rows = tuned(&["profile", "softmax", "--shape", "5,67", "--forward-only", "--json"]).succeeded().json();
+        rows[0]["variant"].as_str().unwrap().to_string()
+    };
+    assert!(kernel("lanes=256").contains("LANES=256u"));
+    assert!(kernel("lanes=64").contains("LANES=64u"));
+    // What this device does not have, or a later wattn had, is not chosen.
+    assert!(kernel("lanes=7").contains("LANES=64u"));
+    tuned(&["tune", "--forget"]).succeeded();
+    assert_eq!(lines(), [line("another", "lanes=7").trim_end()]);
+
+    tuned(&["tune", "sum"]).failed(2, "one of softmax, matmul, attention, lstm");
+    tuned(&["tune", "--device", "cpu"]).failed(1, "nothing to tune");
+    wattn(&["tune"]).failed(2, "WATTN_TUNINGS");
+    std::fs::create_dir(dir.path("a")).unwrap();
+    let mut folder = command(&["tune", "--forget"]);
+    folder.env("WATTN_TUNINGS", dir.path("a"));
+    finish(folder).failed(2, "directory");
 }
 
 /// The table, the plot and the timeline of one profile say the same as its JSON.

@@ -61,7 +61,7 @@ impl Bench {
     /// Opens the device that `WATTN_DEVICE` names, or the best one.
     pub fn new(op: &'static dyn Operation) -> Self {
         let device = std::env::var("WATTN_DEVICE").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "auto".into());
-        let gpu = must("opening the device", Gpu::new(&GpuOptions { device, ..Default::default() }));
+        let gpu = must("opening the device", Gpu::new(&GpuOptions { device, tuned: false, ..Default::default() }));
         let criterion =
             Criterion::default().sample_size(10).warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
         // Criterion tests unless cargo bench says otherwise.

@@ -9,6 +9,7 @@ mod profile;
 mod run;
 mod shaders;
 pub mod translate;
+mod tune;
 mod verify;
 
 use std::ffi::OsString;
@@ -60,6 +61,8 @@ enum Command {
     Verify(verify::Args),
     /// Time every kernel on the device.
     Profile(profile::Args),
+    /// Search the fastest kernels for this device, and remember them.
+    Tune(tune::Args),
     /// List, show or check the shaders: composed WGSL, or its SPIR-V, MSL or HLSL.
     Shaders(shaders::Args),
 }
@@ -84,6 +87,7 @@ pub fn execute(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, er
         Command::Run(args) => run::execute(&mut session, &args),
         Command::Verify(args) => verify::execute(&mut session, &args),
         Command::Profile(args) => profile::execute(&mut session, &args),
+        Command::Tune(args) => tune::execute(&mut session, &args),
         Command::Shaders(args) => shaders::execute(&mut session, &args),
     };
     match outcome {

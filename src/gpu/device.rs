@@ -1,7 +1,5 @@
 //! The device: which adapter, what it can do, and the handle that everything else hangs on.
 
-use std::any::{Any, TypeId};
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +9,7 @@ use std::time::Duration;
 
 use super::adapter::{Caps, Optional, pick, wanted};
 use super::budget::Budget;
+use super::choice::{Choices, Tunings};
 use super::pipeline::Cache;
 use super::pool::{Buffer, Kind, Memory, Pool};
 use super::recorder::Recorder;
@@ -32,11 +31,21 @@ pub struct GpuOptions {
     /// Cut work into submissions of about this many floating-point operations, or what takes as long, so that none runs into a driver's
     /// watchdog. `None` goes by the kind of the device, and by its speed once there is work that needs cutting.
     pub flops_per_submission: Option<f64>,
+    /// Choose kernels by what `wattn tune` found on this device, or wattn knows of it. Otherwise only by the device's kind.
+    pub tuned: bool,
 }
 
 impl Default for GpuOptions {
     fn default() -> Self {
-        GpuOptions { device: "auto".into(), baseline: false, limits: None, max_bytes: None, timeout: None, flops_per_submission: None }
+        GpuOptions {
+            device: "auto".into(),
+            baseline: false,
+            limits: None,
+            max_bytes: None,
+            timeout: None,
+            flops_per_submission: None,
+            tuned: true,
+        }
     }
 }
 
@@ -82,7 +91,7 @@ pub struct Gpu {
     pub(super) fixed_budget: Option<Budget>,
     /// The recorder of a user's own command encoder, when this handle was made by [`Gpu::encode`].
     external: Option<Arc<Mutex<Recorder>>>,
-    pins: Arc<HashMap<TypeId, Arc<dyn Any + Send + Sync>>>,
+    pub(super) choices: Choices,
 }
 
 impl std::fmt::Debug for Recorder {
@@ -148,6 +157,7 @@ impl Gpu {
     fn wrap(adapter: &wgpu::Adapter, device: wgpu::Device, queue: wgpu::Queue, options: &GpuOptions) -> Self {
         let info = adapter.get_info();
         let caps = Caps::of(&info, device.features(), &device.limits(), adapter.cooperative_matrix_properties());
+        let choices = if options.tuned { Choices::tuned(Tunings::of(&info)) } else { Choices::default() };
         let shared = Shared {
             measured_budget: OnceLock::new(),
             device,
@@ -168,7 +178,7 @@ impl Gpu {
             shared: Arc::new(shared),
             fixed_budget: options.flops_per_submission.map(Budget::of),
             external: None,
-            pins: Arc::default(),
+            choices,
         }
     }
 
@@ -257,16 +267,9 @@ impl Gpu {
         self.shared.wait(None)
     }
 
-    /// A handle to the same device on which an operation's choice of variant is fixed to `tuning`.
-    pub fn pin<T: Copy + Send + Sync + 'static>(&self, tuning: T) -> Gpu {
-        let mut pins = HashMap::clone(&self.pins);
-        pins.insert(TypeId::of::<T>(), Arc::new(tuning));
-        Gpu { pins: Arc::new(pins), ..self.clone() }
-    }
-
-    /// The tuning of type `T` that this handle is pinned to.
-    pub fn pinned<T: Copy + 'static>(&self) -> Option<T> {
-        self.pins.get(&TypeId::of::<T>()).and_then(|pin| pin.downcast_ref().copied())
+    /// The same device with other choices.
+    pub(super) fn choosing(&self, choices: Choices) -> Gpu {
+        Gpu { choices, ..self.clone() }
     }
 
     /// Whether the handle records into a user's own encoder.

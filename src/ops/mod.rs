@@ -38,7 +38,7 @@ pub use request::{Arrays, Input, Key, Output, Request, Settings, Spec};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{Fault, SelfTest};
 
-use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
+use crate::gpu::{AnyVariant, Caps, Choice, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
 /// Every operation, one line each.
@@ -173,9 +173,10 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// With one choice pinned.
-    pub fn pinned<T: Copy + Send + Sync + 'static>(label: String, choice: T) -> Self {
-        Tuning { label, pin: Arc::new(move |gpu| gpu.pin(choice)) }
+    /// The default, then everything that a device can choose.
+    pub fn all<T: Choice>(caps: &Caps) -> Vec<Self> {
+        let pinned = |(label, choice): (String, T)| Tuning { label, pin: Arc::new(move |gpu: &Gpu| gpu.pin(choice)) };
+        [Tuning::default()].into_iter().chain(T::all(caps).into_iter().map(pinned)).collect()
     }
 }
 

@@ -178,7 +178,7 @@ impl Operation for Attention {
 
 /// The fused path where it serves a case, and the composed path with every way of reducing a row.
 pub(crate) fn tunings(caps: &Caps) -> Vec<Tuning> {
-    let composed = Rows::tunings(caps).into_iter().skip(1).map(|rows| {
+    let composed = Tuning::all::<Rows>(caps).into_iter().skip(1).map(|rows| {
         let pin = rows.pin.clone();
         Tuning { label: format!("composed {}", rows.label), pin: std::sync::Arc::new(move |gpu| pin(gpu).pin(Path::Composed)) }
     });

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use super::fused::MAX_DIM;
+use crate::gpu::{Caps, Choice};
 use crate::ops::Settings;
 use crate::{Error, Result};
 
@@ -22,6 +23,15 @@ pub enum Path {
     Fused,
     /// A product, a softmax and a product, with the matrix of probabilities in device memory.
     Composed,
+}
+
+/// By the number of keys. The fused path is what there is anyway.
+impl Choice for Path {
+    const NAME: &'static str = "attention path";
+
+    fn all(_caps: &Caps) -> Vec<(String, Self)> {
+        vec![("composed".into(), Path::Composed)]
+    }
 }
 
 impl FromStr for Path {

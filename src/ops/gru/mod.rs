@@ -66,8 +66,8 @@ impl Operation for Gru {
         gpu::kernels(caps)
     }
 
-    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
-        tunings()
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -75,8 +75,8 @@ impl Operation for Lstm {
         gpu::kernels(caps)
     }
 
-    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
-        tunings()
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -3,7 +3,7 @@
 use super::thin::{self, Thin};
 use super::units::Units;
 use super::{MatmulOptions, OP, Operand, Problem};
-use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
+use crate::gpu::{AnyVariant, Binding, Caps, Choice, Gpu, Kernel, Knobs, Tensor, Variant};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats, rounded_tensor};
 use crate::ops::product::{self, Extra, Matrices, Product, TILE, Tiled};
 use crate::ops::strided::contiguous;
@@ -94,11 +94,10 @@ enum Way {
 
 impl Way {
     /// For a piece of a product with few rows, or of another.
-    fn choose(gpu: &Gpu, product: &Product, thin: bool) -> Self {
+    fn choose(caps: &Caps, product: &Product, scheme: Option<Scheme>, thin: bool) -> Self {
         if thin {
             return Way::Thin(Thin::of(product));
         }
-        let (caps, scheme) = (gpu.caps(), gpu.pinned());
         // Software pretends to have matrix units, and is several times slower with them.
         let units = scheme == Some(Scheme::Units) || (scheme.is_none() && !caps.software);
         let units = Units::choose(caps, product).filter(|_| units).map(Way::Units);
@@ -141,19 +140,27 @@ impl Variant for Way {
     }
 }
 
-/// How operands reach those that multiply them, when a handle is pinned to it.
+/// How operands reach those that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Workgroup,
     Units,
 }
 
-/// The choice of a device, the kernel that takes everything, and matrix units that are not worth it.
+/// By the rows or columns of y, whichever are fewer. Matrix units are a choice where they are not the default.
+impl Choice for Scheme {
+    const NAME: &'static str = "product";
+
+    fn all(caps: &Caps) -> Vec<(String, Self)> {
+        let units = !Units::all(caps).is_empty() && caps.software;
+        let units = units.then(|| ("matrix units".into(), Scheme::Units));
+        [("workgroup memory".into(), Scheme::Workgroup)].into_iter().chain(units).collect()
+    }
+}
+
+/// The choice of a device, and what it does not choose.
 pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
-    let units = !Units::all(caps).is_empty();
-    let staged = Tuning::pinned("workgroup memory".into(), Scheme::Workgroup);
-    let units = (units && caps.software).then(|| Tuning::pinned("matrix units".into(), Scheme::Units));
-    [Tuning::default(), staged].into_iter().chain(units).collect()
+    Tuning::all::<Scheme>(caps)
 }
 
 /// Every kernel variant.
@@ -176,9 +183,10 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
 /// Records y = a b, or y += a b. What few workgroups would do is split along its sums.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
     let turned = Thin::turned(product);
-    let thin = Thin::serves(&turned) && gpu.pinned::<Scheme>().is_none();
+    let scheme = gpu.choice(product.m.min(product.n));
+    let thin = Thin::serves(&turned) && scheme.is_none();
     let product = if thin { turned } else { *product };
-    let whole = |product: &Product| product.run(gpu, |piece| Way::choose(gpu, piece, thin));
+    let whole = |product: &Product| product.run(gpu, |piece| Way::choose(gpu.caps(), piece, scheme, thin));
     match thin::slices(gpu, &product) {
         1 => whole(&product),
         slices => thin::split(gpu, &product, slices, whole),

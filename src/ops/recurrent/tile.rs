@@ -1,7 +1,7 @@
 //! The shapes of the steps' tiles, how many steps a dispatch walks, and which of them a call gets.
 
 use super::{Cell, Problem, Reset};
-use crate::gpu::{Caps, Gpu, Knobs};
+use crate::gpu::{Caps, Choice, Gpu, Knobs};
 use crate::ops::Tuning;
 
 /// How a workgroup is laid out: the knobs of shaders/lib/tile.wgsl.
@@ -15,13 +15,22 @@ pub(crate) struct Tile {
     grid_y: u32,
 }
 
-/// Steps of a dispatch, when a handle is pinned to it.
+/// Steps of a dispatch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Pace {
     /// One, whose columns are spread over workgroups.
     Step,
     /// Many: a workgroup has all columns of its sequences.
     Walk,
+}
+
+/// By the units of a layer.
+impl Choice for Pace {
+    const NAME: &'static str = "pace";
+
+    fn all(_caps: &Caps) -> Vec<(String, Self)> {
+        vec![("step by step".into(), Pace::Step), ("many steps".into(), Pace::Walk)]
+    }
 }
 
 impl Tile {
@@ -69,11 +78,11 @@ const WALKED: usize = 128;
 /// A step of two dispatches cannot be walked.
 pub(super) fn steps(gpu: &Gpu, problem: &Problem) -> usize {
     let halves = problem.projection || problem.cell == Cell::Gru(Reset::Before);
-    let pace = gpu.pinned().unwrap_or(if problem.hidden <= WALKED { Pace::Walk } else { Pace::Step });
+    let pace = gpu.choice(problem.hidden).unwrap_or(if problem.hidden <= WALKED { Pace::Walk } else { Pace::Step });
     if pace == Pace::Step || halves { 1 } else { usize::MAX }
 }
 
 /// The default, then both paces pinned.
-pub(crate) fn tunings() -> Vec<Tuning> {
-    vec![Tuning::default(), Tuning::pinned("step by step".into(), Pace::Step), Tuning::pinned("many steps".into(), Pace::Walk)]
+pub(crate) fn tunings(caps: &Caps) -> Vec<Tuning> {
+    Tuning::all::<Pace>(caps)
 }

@@ -1,10 +1,10 @@
 //! The kernels' host side.
 
 use super::{OP, Problem, SoftmaxOptions};
-use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, View, Work, spread};
+use crate::gpu::{AnyVariant, Bind, Binding, Caps, Choice, Gpu, Kernel, Knobs, Params, Tensor, Variant, View, Work, spread};
 use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
 use crate::ops::strided::Dims;
-use crate::ops::{Prepared, Request, Tuning};
+use crate::ops::{Prepared, Request};
 use crate::{DType, Error, Result};
 
 crate::params! {
@@ -36,18 +36,21 @@ pub(crate) struct Rows {
     pub subgroups: bool,
 }
 
+/// By the length of a row.
+impl Choice for Rows {
+    const NAME: &'static str = "rows";
+
+    fn all(caps: &Caps) -> Vec<(String, Self)> {
+        let label = |rows: &Rows| format!("lanes={}{}", rows.lanes, if rows.subgroups { " subgroups" } else { "" });
+        Rows::all(caps).into_iter().map(|rows| (label(&rows), rows)).collect()
+    }
+}
+
 impl Rows {
     /// Every way that the device has.
     pub fn all(caps: &Caps) -> Vec<Self> {
         let with = |lanes| [false, true].map(|subgroups| Rows { lanes, subgroups });
         [64, 256].into_iter().flat_map(with).filter(|rows| caps.subgroups || !rows.subgroups).collect()
-    }
-
-    /// The default, then every way pinned.
-    pub fn tunings(caps: &Caps) -> Vec<Tuning> {
-        let label = |rows: &Rows| format!("lanes={}{}", rows.lanes, if rows.subgroups { " subgroups" } else { "" });
-        let pinned = Rows::all(caps).into_iter().map(|rows| Tuning::pinned(label(&rows), rows));
-        [Tuning::default()].into_iter().chain(pinned).collect()
     }
 
     /// A larger workgroup for rows that keep it busy.
@@ -56,7 +59,7 @@ impl Rows {
     /// [`Error::Limit`] for rows in whose loops the driver would stop an invocation ([`Caps::max_rounds`]).
     pub fn choose(gpu: &Gpu, op: &'static str, columns: usize) -> Result<Self> {
         let default = Rows { lanes: if columns >= 1024 { 256 } else { 64 }, subgroups: gpu.caps().subgroups };
-        let rows: Rows = gpu.pinned().unwrap_or(default);
+        let rows = gpu.choice(columns).unwrap_or(default);
         // Three passes over the columns.
         let longest = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 3 * rows.lanes as usize);
         if columns > longest {

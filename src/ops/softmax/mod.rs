@@ -140,7 +140,7 @@ impl Operation for Softmax {
     }
 
     fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
-        Rows::tunings(caps)
+        Tuning::all::<Rows>(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -1,7 +1,7 @@
 //! The kernels' host side.
 
 use super::{OP, Problem, SumOptions};
-use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::gpu::{AnyVariant, Bind, Binding, Caps, Choice, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
 use crate::ops::host::floats;
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
 use crate::ops::strided::Dims;
@@ -44,6 +44,15 @@ struct Width(u32);
 
 const WIDTHS: [Width; 3] = [Width(1), Width(16), Width(256)];
 
+/// By the terms of a sum.
+impl Choice for Width {
+    const NAME: &'static str = "width";
+
+    fn all(_caps: &Caps) -> Vec<(String, Self)> {
+        WIDTHS.map(|width| (format!("width={}", width.0), width)).into()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Forward {
     x: DType,
@@ -80,14 +89,13 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
 }
 
 /// The default, then every width pinned.
-pub(super) fn tunings() -> Vec<Tuning> {
-    let pinned = WIDTHS.map(|width| Tuning::pinned(format!("width={}", width.0), width));
-    [Tuning::default()].into_iter().chain(pinned).collect()
+pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
+    Tuning::all::<Width>(caps)
 }
 
 /// Many invocations for each output where there are many terms; neighbouring outputs in one workgroup where those are neighbours in memory.
 fn choose(gpu: &Gpu, outputs: usize, terms: usize, terms_are_neighbours: bool) -> Width {
-    gpu.pinned().unwrap_or(match (terms, outputs) {
+    gpu.choice(terms).unwrap_or(match (terms, outputs) {
         (..16, LANES..) => Width(256),
         (_, 16..) if !terms_are_neighbours => Width(16),
         _ => Width(1),

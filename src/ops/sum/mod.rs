@@ -129,8 +129,8 @@ impl Operation for Sum {
         gpu::kernels(caps)
     }
 
-    fn tunings(&self, _caps: &Caps) -> Vec<Tuning> {
-        gpu::tunings()
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        gpu::tunings(caps)
     }
 
     fn cases(&self) -> Vec<Case> {

@@ -1,12 +1,22 @@
 //! The shapes of tiles, and which one a device gets.
 
-use crate::gpu::{Caps, Gpu, Knobs};
+use crate::gpu::{Caps, Choice, Gpu, Knobs};
 use crate::ops::Tuning;
 
-/// How operands reach those that multiply them, when a handle is pinned to it.
+/// How operands reach those that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Workgroup,
+}
+
+/// By the dimension of a head.
+impl Choice for Scheme {
+    const NAME: &'static str = "attention tile";
+
+    fn all(caps: &Caps) -> Vec<(String, Self)> {
+        let broadcast = Tile::all(caps).iter().any(|tile| tile.broadcast);
+        broadcast.then(|| ("workgroup memory".into(), Scheme::Workgroup)).into_iter().collect()
+    }
 }
 
 /// How a workgroup is laid out: the knobs of shaders/lib/tile.wgsl.
@@ -35,16 +45,14 @@ impl Tile {
     ///
     /// Few rows are queries that decode: there a workgroup is one team, and the keys are split over several (see [`FEW`]).
     pub fn choose(gpu: &Gpu, dim: usize, rows: usize) -> Option<Self> {
-        let staged = gpu.pinned() == Some(Scheme::Workgroup);
+        let staged = gpu.choice(dim) == Some(Scheme::Workgroup);
         let serves = |tile: &Tile| tile.dim() >= dim && !(staged && tile.broadcast) && tile.few() == (rows <= FEW);
         Tile::all(gpu.caps()).into_iter().find(serves)
     }
 
     /// The choice of a device, and what it would have been without its subgroups.
     pub fn tunings(caps: &Caps) -> Vec<Tuning> {
-        let broadcast = Tile::all(caps).iter().any(|tile| tile.broadcast);
-        let staged = broadcast.then(|| Tuning::pinned("workgroup memory".into(), Scheme::Workgroup));
-        [Tuning::default()].into_iter().chain(staged).collect()
+        Tuning::all::<Scheme>(caps)
     }
 
     /// Every one for a device, the preferred first among those that serve a head dimension.
