@@ -28,14 +28,21 @@
 //!
 
 mod attention;
+mod case;
+mod cold;
 mod device;
+mod gru;
 mod lstm;
+mod matmul;
+mod recurrent;
 mod report;
 mod turns;
 
 use std::error::Error;
 use std::process::ExitCode;
 
+use burn::nn::Lstm;
+use burn::nn::gru::Gru;
 use clap::Parser;
 
 /// The seed of every drawn tensor.
@@ -46,16 +53,30 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 /// Times wattn's operations and burn's alternately.
 #[derive(Parser)]
 enum Args {
+    /// Products of square matrices: forward.
+    Matmul(matmul::Args),
     /// Attention: forward, and forward with backward.
     Attention(attention::Args),
     /// One LSTM layer: inference, and training.
-    Lstm(lstm::Args),
+    Lstm(recurrent::Args),
+    /// One GRU layer: inference, and training.
+    Gru(recurrent::Args),
+    /// The time from the start of a process to its first result.
+    #[command(mut_arg("rounds", |rounds| rounds.default_value("3")))]
+    Cold(cold::Args),
+    /// One sample of `cold`.
+    #[command(name = cold::FIRST, hide = true)]
+    First(cold::First),
 }
 
 fn main() -> ExitCode {
     let done = match &Args::parse() {
+        Args::Matmul(args) => matmul::run(args),
         Args::Attention(args) => attention::run(args),
-        Args::Lstm(args) => lstm::run(args),
+        Args::Lstm(args) => recurrent::run::<Lstm>(args),
+        Args::Gru(args) => recurrent::run::<Gru>(args),
+        Args::Cold(args) => cold::run(args),
+        Args::First(args) => cold::first(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
