@@ -2,10 +2,15 @@
 //!
 //! ```sh
 //! cd benches/peers
-//! cargo run --release -- attention                      # 1 batch, 8 heads of 64, 1024 queries and keys
+//! cargo run --release -- matmul                         # squares of 256, 512, 1024 and 2048
+//! cargo run --release -- matmul --size 768
+//! cargo run --release -- attention                      # 8 heads of 64, 1024 queries and keys
+//! cargo run --release -- attention --seq 256,512,1024,2048,4096
 //! cargo run --release -- attention 1024_forward         # one case, or those with a part of their name in common
-//! cargo run --release -- attention --seq 512 --rounds 20 --path composed --csv times.csv
+//! cargo run --release -- attention bias --seq 512 --rounds 20 --path composed --csv times.csv
 //! cargo run --release -- lstm                           # 64 steps, 16 sequences, 256 inputs, 256 hidden
+//! cargo run --release -- gru                            # the same
+//! cargo run --release -- cold                           # from the start of a process to its first result
 //! ```
 //!
 //! `WATTN_DEVICE` or `--device` chooses the adapter, as for the other benches.
@@ -19,13 +24,15 @@
 //! call until the device is idle; outputs are alive until then, so that neither may leave out what nobody reads. The libraries take turns:
 //! what slows the machine down slows both. The file of each operation says which calls stand for it.
 //!
-//! Results are compared before anything is timed, and again with what was timed last, since burn may change its kernels as it tunes.
-//! The first call of each case is reported apart: it holds the compilation of kernels and burn's tuning. What an earlier case has compiled
-//! or tuned, a later one has for nothing. Drivers keep compiled shaders on disk as well: with Mesa, `MESA_SHADER_CACHE_DISABLE=true` makes
-//! a first call a first one. On lavapipe 25 burn's takes minutes for attention and more than half an hour for both cases of the LSTM: the
-//! kernels that it tries join products with the gates, and that driver compiles one of them for minutes. With what the driver kept it is
-//! seconds, and what an interrupted run has compiled is kept.
+//! Results are compared before anything is timed, and again with what was timed last, since burn may change its kernels as it tunes. A case
+//! whose results are wrong gives no times; the others go on, and the program fails in the end.
 //!
+//! The first call of each case is reported apart: it holds the compilation of kernels and burn's tuning. What an earlier case has compiled
+//! or tuned, a later one has for nothing; `cold` starts a process for each call instead, and keeps drivers from finding what they have
+//! compiled before. Elsewhere they do: with Mesa, `MESA_SHADER_CACHE_DISABLE=true` makes a first call a first one. On lavapipe 25 burn's
+//! takes minutes for a product or attention and more than half an hour for both cases of the LSTM: the kernels that it tries join products
+//! with the gates, and that driver compiles one of them for minutes. With what the driver kept it is seconds, and what an interrupted run
+//! has compiled is kept.
 
 mod attention;
 mod case;
