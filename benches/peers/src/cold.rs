@@ -1,8 +1,8 @@
 //! The time to a first result: from the start of a process until the result is on the host.
 //!
-//! Each sample is a process of its own, which opens its library's device, uploads the tensors, runs once and reads the results back. Drivers
-//! keep no compiled shader from one to the next: Mesa and NVIDIA are told so, and the folder for caches is empty. burn is built without
-//! what keeps its tuning. The libraries take turns, and the results of each turn are compared.
+//! Each sample is a process of its own, which opens its library's device, uploads the tensors, runs once and reads the results back.
+//! Drivers keep no compiled shader from one to the next: Mesa and NVIDIA are told so, and the folder for caches is empty. burn is built
+//! without what keeps its tuning. The libraries take turns, and the results of each turn are compared.
 //!
 //! Of the times, the first call's is that of the first turn, which may have found less of the program and the driver in memory.
 

@@ -13,7 +13,6 @@
 use burn::module::Param;
 use burn::nn::{GateController, Linear};
 use burn::tensor::{Device, Tensor};
-use wattn::Array;
 use wattn::ops::{Arrays, Operation, Request};
 
 use crate::Result;
@@ -41,7 +40,7 @@ pub struct Args {
 }
 
 /// One of burn's modules.
-pub trait Module: Clone + 'static {
+pub trait Module: 'static {
     /// wattn's operation.
     const OP: &'static dyn Operation;
 
@@ -57,16 +56,13 @@ pub trait Module: Clone + 'static {
 
 /// The case of these sizes: T, B, I, H.
 pub fn case<M: Module>(sizes: [u32; 4], backward: bool) -> Case {
-    let edit = move |tensors: &mut Arrays| {
-        let taken = |name: &str| name == "x" || (name == "d_y" && backward) || name.starts_with("weight_") || name.starts_with("bias_");
-        tensors.retain(|name, _| taken(name));
-    };
+    let taken = move |name: &str| name == "x" || (name == "d_y" && backward) || name.starts_with("weight_") || name.starts_with("bias_");
     Case {
         name: format!("{}_steps_{}", sizes[0], if backward { "both" } else { "forward" }),
         op: M::OP,
         shape: sizes.map(|size| size.to_string()).join(","),
         settings: vec![],
-        edit: Box::new(move |tensors, _| edit(tensors)),
+        edit: Box::new(move |tensors, _| tensors.retain(|name, _| taken(name))),
         theirs: theirs::<M>,
         by_reference: true,
     }
@@ -78,7 +74,6 @@ fn transpose(values: &[f32], cols: usize) -> Vec<f32> {
 }
 
 /// The weights and biases of one product, one of each for every gate.
-#[derive(Clone)]
 struct Product {
     /// How PyTorch's names end.
     suffix: &'static str,
@@ -105,7 +100,6 @@ impl Product {
 }
 
 /// burn's layer with the drawn weights, and its input; autodiff follows them when there is an upstream gradient.
-#[derive(Clone)]
 struct Burn<M> {
     device: Device,
     module: M,
@@ -125,7 +119,7 @@ impl<M: Module> Burn<M> {
             let [input, state] = &mut products;
             *gate = GateController { input_transform: input.linear(index), hidden_transform: state.linear(index) };
         }
-        let d_y = tensors.get("d_y").map(|d_y: &Array| drawn(d_y, &on)).transpose()?;
+        let d_y = tensors.get("d_y").map(|d_y| drawn(d_y, &on)).transpose()?;
         let x = if d_y.is_some() { x.require_grad() } else { x };
         device.sync()?;
         Ok(Burn { device: device.clone(), module, products, x, d_y })

@@ -130,8 +130,8 @@ impl<'a> Report<'a> {
         println!("{}", table.trim_fmt());
     }
 
-    /// Appends the rows to a CSV file, which gets a line of headings when it is new. The columns are those of benches/record, with the library
-    /// and its first call, and without bytes: the libraries do not move the same.
+    /// Appends the rows to a CSV file, which gets a line of headings when it is new. The columns are those of benches/record, with the
+    /// library and its first call, and without bytes: the libraries do not move the same.
     fn append(&self, path: &Path, rows: &[Row]) -> Result<()> {
         let mut lines = String::new();
         if !path.exists() {
