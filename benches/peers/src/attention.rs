@@ -1,39 +1,45 @@
-//! Attention, forward, and forward with backward, without a mask and causal.
+//! Attention, forward, and forward with backward: plain, causal, with key lengths, with a mask, and with a bias and its gradient.
 //!
-//! - `wattn`: `ops::attention::forward`, and `backward` of an upstream gradient that is drawn like the inputs.
-//! - `burn`: `tensor::module::attention`. For inference it chooses a fused kernel; under autodiff it is a product, a softmax and a product,
-//!   which autodiff differentiates one by one. The upstream gradient comes in by multiplying o with it, which is one pass over o more than
-//!   wattn does.
-//! - `burn composed`: `tensor::module::attention_fallback`, without autodiff: the forward that training uses.
+//! - `wattn`: the operation `attention` of the registry, which is `ops::attention::forward`, and `backward` of an upstream gradient that is
+//!   drawn like the inputs.
+//! - `burn`: `tensor::module::attention`. For inference it chooses a fused kernel, but not with a bias; under autodiff it is a product, a
+//!   softmax and a product, which autodiff differentiates one by one. The upstream gradient comes in by multiplying o with it, which is one
+//!   pass over o more than wattn does.
+//! - `burn composed`: `tensor::module::attention_fallback`, without autodiff: the forward that training uses, and all there is with a bias.
 //!
 //! Their results are compared with wattn's.
 //!
-//! GFLOP/s count the useful operations, as everywhere: 4 · pairs · D forward, 12 · pairs · D with the backward, over the visible pairs.
+//! Key lengths are those of 2 batch elements, the second half as long as the first. burn has no such option and gets a mask that hides the
+//! same keys. The mask hides a tenth of the pairs at random, the same in every head, and the bias is each head's own. To burn, whose masks
+//! are `[batch, heads, seq_q, seq_k]` and hide where they are true, what is the same along a dimension is a view of what was uploaded.
+//!
+//! GFLOP/s count the useful operations, as everywhere: 4 · pairs · D forward, 12 · pairs · D with the backward, over the pairs that
+//! causality and lengths leave visible.
 
 use burn::tensor::module::{attention, attention_fallback};
 use burn::tensor::ops::AttentionModuleOptions;
-use burn::tensor::{Device, Tensor};
-use wattn::Gpu;
-use wattn::ops::attention::{self as ours, AttentionOptions, Inputs, Path};
+use burn::tensor::{Bool, Device, Tensor, TensorData};
+use wattn::ops::attention::{Attention, Path};
 use wattn::ops::philox::Rng;
+use wattn::ops::{Arrays, Request};
+use wattn::{Array, Data};
 
-use crate::device::{read, upload};
-use crate::report::Subject;
-use crate::turns::{Options, Outputs, Side, measure};
-use crate::{Result, SEED, device, report};
+use crate::Result;
+use crate::case::Case;
+use crate::device::{Pendings, drawn};
+use crate::turns::{self, Outputs, Side, Warm};
 
-const BATCH: usize = 1;
 const HEADS: usize = 8;
 const DIM: usize = 64;
 
-/// 1 batch, 8 heads of 64; without a mask and causal.
+/// 8 heads of 64; 1 batch, with key lengths 2.
 #[derive(clap::Args)]
 pub struct Args {
     #[command(flatten)]
-    options: Options,
-    /// Queries and keys.
-    #[arg(long, default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=65536))]
-    seq: u32,
+    warm: Warm,
+    /// Queries and keys; several may be given.
+    #[arg(long, value_delimiter = ',', default_value = "1024", value_parser = clap::value_parser!(u32).range(1..=65536))]
+    seq: Vec<u32>,
     /// wattn's kernels: auto, fused or composed.
     #[arg(long, default_value = "auto", value_parser = path)]
     path: Path,
@@ -43,163 +49,154 @@ fn path(text: &str) -> std::result::Result<Path, String> {
     text.parse().map_err(|()| "expected auto, fused or composed".to_string())
 }
 
-/// What both libraries are asked for.
-#[derive(Clone, Copy)]
-struct Case {
-    causal: bool,
-    backward: bool,
+/// What decides, beside q and k, how much a query sees of a key.
+#[derive(Clone, Copy, PartialEq)]
+pub enum With {
+    Nothing,
+    Causal,
+    Lengths,
+    Mask,
+    Bias,
 }
 
-impl Case {
-    /// The name that benches/ops/attention.rs gives it.
-    fn name(self, seq: usize) -> String {
-        let (causal, what) = (if self.causal { "causal_" } else { "" }, if self.backward { "both" } else { "forward" });
-        format!("{seq}_{causal}{what}")
+impl With {
+    const ALL: [With; 5] = [With::Nothing, With::Causal, With::Lengths, With::Mask, With::Bias];
+
+    /// Its part of a case's name.
+    fn name(self) -> &'static str {
+        match self {
+            With::Nothing => "",
+            With::Causal => "causal_",
+            With::Lengths => "lengths_",
+            With::Mask => "mask_",
+            With::Bias => "bias_",
+        }
     }
 
-    fn flops(self, seq: usize) -> f64 {
-        let options = AttentionOptions { causal: self.causal, ..Default::default() };
-        let pairs = (BATCH * HEADS) as f64 * options.pairs(seq, 0, seq) as f64;
-        (if self.backward { 12.0 } else { 4.0 }) * pairs * DIM as f64
-    }
-}
-
-/// What goes in, of shape `[BATCH, HEADS, seq, DIM]`.
-struct Drawn {
-    seq: usize,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    d_o: Vec<f32>,
-}
-
-impl Drawn {
-    fn new(seq: usize) -> Self {
-        let mut rng = Rng::new(SEED);
-        let mut draw = || rng.normals(BATCH * HEADS * seq * DIM);
-        Drawn { seq, q: draw(), k: draw(), v: draw(), d_o: draw() }
+    fn batch(self) -> usize {
+        if self == With::Lengths { 2 } else { 1 }
     }
 
-    fn shape(&self) -> [usize; 4] {
-        [BATCH, HEADS, self.seq, DIM]
-    }
-}
-
-/// The inputs on wattn's device.
-struct Wattn {
-    gpu: Gpu,
-    path: Path,
-    q: wattn::Tensor,
-    k: wattn::Tensor,
-    v: wattn::Tensor,
-    d_o: wattn::Tensor,
-}
-
-impl Wattn {
-    fn new(gpu: Gpu, drawn: &Drawn, path: Path) -> Result<Self> {
-        let upload = |values: &[f32]| gpu.tensor(values, &drawn.shape());
-        let (q, k, v, d_o) = (upload(&drawn.q)?, upload(&drawn.k)?, upload(&drawn.v)?, upload(&drawn.d_o)?);
-        gpu.finish()?;
-        Ok(Wattn { gpu, path, q, k, v, d_o })
-    }
-
-    fn side(&self, case: Case) -> Side<'_> {
-        Side { name: "wattn", run: Box::new(move || self.run(case)) }
-    }
-
-    fn run(&self, case: Case) -> Result<Outputs> {
-        let inputs = Inputs::new(&self.q, &self.k, &self.v);
-        let options = AttentionOptions { causal: case.causal, path: self.path, ..Default::default() };
-        let attended = ours::forward(&self.gpu, &inputs, &options)?;
-        let gradients = case.backward.then(|| ours::backward(&self.gpu, &inputs, &attended, &self.d_o, &options)).transpose()?;
-        self.gpu.finish()?;
-        Ok(Box::new(move || {
-            let mut tensors = vec![("o", attended.o)];
-            tensors.extend(gradients.into_iter().flat_map(|d| [("d_q", d.d_q), ("d_k", d.d_k), ("d_v", d.d_v)]));
-            tensors.into_iter().map(|(name, tensor)| Ok((name.to_string(), tensor.read_blocking()?))).collect()
-        }))
+    /// The tensor that it takes, if any.
+    fn tensor(self, seq: usize, rng: &mut Rng) -> Option<(&'static str, Array)> {
+        // No row is hidden entirely: each query sees the key at its own position.
+        let mut keep = |pair: usize| u8::from(rng.uniform() < 0.9 || pair / seq == pair % seq);
+        match self {
+            With::Nothing | With::Causal => None,
+            With::Lengths => Some(("kv_lengths", Array::i32(&[2], vec![seq as i32, seq.div_ceil(2) as i32]))),
+            With::Mask => Some(("mask", Array::u8(&[1, 1, seq, seq], (0..seq * seq).map(&mut keep).collect()))),
+            With::Bias => Some(("bias", Array::f32(&[1, HEADS, seq, seq], rng.normals(HEADS * seq * seq)))),
+        }
     }
 }
 
-/// The inputs on burn's device: plain ones for inference, others that autodiff follows.
+/// One case, with the name that benches/ops/attention.rs gives it or would.
+pub fn case(seq: u32, with: With, backward: bool, path: Path) -> Case {
+    let edit = move |tensors: &mut Arrays, rng: &mut Rng| {
+        tensors.retain(|name, _| backward || name != "d_o");
+        tensors.extend(with.tensor(seq as usize, rng).map(|(name, array)| (name.to_string(), array)));
+    };
+    Case {
+        name: format!("{seq}_{}{}", with.name(), if backward { "both" } else { "forward" }),
+        op: &Attention,
+        shape: format!("{},{HEADS},{seq},{DIM}", with.batch()),
+        settings: vec![("causal", (with == With::Causal).to_string()), ("path", path.to_string())],
+        edit: Box::new(edit),
+        theirs,
+        by_reference: false,
+    }
+}
+
+/// The inputs on burn's device; autodiff follows them when there is an upstream gradient.
+#[derive(Clone)]
 struct Burn {
     device: Device,
-    plain: [Tensor<4>; 3],
-    tracked: [Tensor<4>; 3],
-    d_o: Tensor<4>,
+    causal: bool,
+    /// q, k, v.
+    inputs: [Tensor<4>; 3],
+    hidden: Option<Tensor<4, Bool>>,
+    bias: Option<Tensor<4>>,
+    d_o: Option<Tensor<4>>,
 }
 
 impl Burn {
-    fn new(device: Device, drawn: &Drawn) -> Result<Self> {
-        let differentiating = device.clone().autodiff();
-        let all = |device: &Device| [&drawn.q, &drawn.k, &drawn.v].map(|values| upload(values, drawn.shape(), device));
-        let (plain, tracked) = (all(&device), all(&differentiating).map(Tensor::require_grad));
-        let d_o = upload(&drawn.d_o, drawn.shape(), &differentiating);
+    fn new(device: &Device, request: &Request) -> Result<Self> {
+        let followed = request.wants_gradients();
+        let on = if followed { device.clone().autodiff() } else { device.clone() };
+        let float = |name: &str| request.tensor(name).map(|array| drawn(array, &on)).transpose();
+        let input = |name: &str| -> Result<Option<Tensor<4>>> {
+            Ok(float(name)?.map(|tensor: Tensor<4>| if followed { tensor.require_grad() } else { tensor }))
+        };
+        let [Some(q), Some(k), Some(v)] = [input("q")?, input("k")?, input("v")?] else {
+            return Err("attention takes q, k and v".into());
+        };
+        let burn = Burn {
+            device: device.clone(),
+            causal: request.settings.text("causal") == Some("true"),
+            hidden: hidden(request, &q.dims(), &on),
+            inputs: [q, k, v],
+            bias: input("bias")?,
+            d_o: float("d_o")?,
+        };
         device.sync()?;
-        Ok(Burn { device, plain, tracked, d_o })
+        Ok(burn)
     }
 
-    fn side(&self, case: Case) -> Side<'_> {
-        let run = move || if case.backward { self.both(case) } else { self.forward(case, attention) };
-        Side { name: "burn", run: Box::new(run) }
+    fn side(&self, name: &'static str, attend: Attend) -> Side {
+        let burn = self.clone();
+        Side { name, run: Box::new(move || burn.run(attend)) }
     }
 
-    fn composed(&self, case: Case) -> Side<'_> {
-        Side { name: "burn composed", run: Box::new(move || self.forward(case, attention_fallback)) }
-    }
-
-    fn forward(&self, case: Case, attend: Attend) -> Result<Outputs> {
-        let [q, k, v] = self.plain.clone();
-        let o = attend(q, k, v, None, None, options(case));
-        self.finish(vec![("o", o)])
-    }
-
-    fn both(&self, case: Case) -> Result<Outputs> {
-        let [q, k, v] = self.tracked.clone();
-        let o = attention(q, k, v, None, None, options(case));
-        let gradients = (o.clone() * self.d_o.clone()).backward();
-        let mut tensors = vec![("o", o.without_autodiff())];
-        for (name, tensor) in ["d_q", "d_k", "d_v"].into_iter().zip(&self.tracked) {
-            tensors.push((name, tensor.grad(&gradients).ok_or("burn returns no gradient")?));
+    fn run(&self, attend: Attend) -> Result<Outputs> {
+        let [q, k, v] = self.inputs.clone();
+        // No scale: burn's default is wattn's, and its fused kernel takes no other.
+        let options = AttentionModuleOptions { is_causal: self.causal, ..Default::default() };
+        let o = attend(q, k, v, self.hidden.clone(), self.bias.clone(), options);
+        let mut results = Pendings::default();
+        let Some(d_o) = &self.d_o else {
+            results.push("o", o);
+            return results.finish(&self.device);
+        };
+        let gradients = (o.clone() * d_o.clone()).backward();
+        results.push("o", o.without_autodiff());
+        for (name, tensor) in ["d_q", "d_k", "d_v", "d_bias"].into_iter().zip(self.inputs.iter().chain(&self.bias)) {
+            results.push(name, tensor.grad(&gradients).ok_or("burn returns no gradient")?);
         }
-        self.finish(tensors)
-    }
-
-    fn finish(&self, tensors: Vec<(&'static str, Tensor<4>)>) -> Result<Outputs> {
-        self.device.sync()?;
-        Ok(Box::new(move || tensors.into_iter().map(|(name, tensor)| Ok((name.to_string(), read(tensor)?))).collect()))
+        results.finish(&self.device)
     }
 }
 
-/// `attention` or `attention_fallback`.
-type Attend =
-    fn(Tensor<4>, Tensor<4>, Tensor<4>, Option<Tensor<4, burn::tensor::Bool>>, Option<Tensor<4>>, AttentionModuleOptions) -> Tensor<4>;
+/// Where pairs are hidden, by a mask or by key lengths, in the shape that burn takes.
+fn hidden(request: &Request, q: &[usize; 4], device: &Device) -> Option<Tensor<4, Bool>> {
+    let [batch, heads, seq, _] = *q;
+    let (shape, hidden): (_, Vec<bool>) = match (request.tensor("mask").map(Array::data), request.tensor("kv_lengths").map(Array::data)) {
+        (Some(Data::U8(keep)), _) => ([1, 1, seq, seq], keep.iter().map(|&keep| keep == 0).collect()),
+        (_, Some(Data::I32(lengths))) => {
+            ([batch, 1, 1, seq], lengths.iter().flat_map(|&length| (0..seq).map(move |key| key >= length as usize)).collect())
+        }
+        _ => return None,
+    };
+    Some(Tensor::<4, Bool>::from_data(TensorData::new(hidden, shape), device).expand([batch, heads, seq, seq]))
+}
 
-// No scale: burn's default is wattn's, and its fused kernel takes no other.
-fn options(case: Case) -> AttentionModuleOptions {
-    AttentionModuleOptions { is_causal: case.causal, ..Default::default() }
+/// `attention` or `attention_fallback`.
+type Attend = fn(Tensor<4>, Tensor<4>, Tensor<4>, Option<Tensor<4, Bool>>, Option<Tensor<4>>, AttentionModuleOptions) -> Tensor<4>;
+
+fn theirs(device: &Device, request: &Request) -> Result<Vec<Side>> {
+    let burn = Burn::new(device, request)?;
+    let mut sides = vec![burn.side("burn", attention)];
+    // With a bias they are the same.
+    if burn.d_o.is_none() && burn.bias.is_none() {
+        sides.push(burn.side("burn composed", attention_fallback));
+    }
+    Ok(sides)
 }
 
 /// Compares, prints and records.
 pub fn run(args: &Args) -> Result<()> {
-    let options = &args.options;
-    let gpu = options.open()?;
-    let drawn = Drawn::new(args.seq as usize);
-    let theirs = Burn::new(device::open(gpu.info())?, &drawn)?;
-    let ours = Wattn::new(gpu.clone(), &drawn, args.path)?;
-    let mut rows = vec![];
-    for (backward, causal) in [(false, false), (false, true), (true, false), (true, true)] {
-        let case = Case { causal, backward };
-        let name = case.name(drawn.seq);
-        if !options.want(&name) {
-            continue;
-        }
-        let mut sides = vec![ours.side(case), theirs.side(case)];
-        if !backward {
-            sides.push(theirs.composed(case));
-        }
-        rows.push(measure(options, &name, case.flops(drawn.seq), &mut sides, None)?);
-    }
-    let subject = Subject { op: "attention", shape: &drawn.shape(), note: &format!(", wattn with path {}", args.path) };
-    report::finish(gpu.info(), options, &subject, &rows)
+    let of_length = |&seq: &u32| {
+        let kinds = [false, true].into_iter().flat_map(|backward| With::ALL.map(|with| (backward, with)));
+        kinds.map(move |(backward, with)| case(seq, with, backward, args.path))
+    };
+    turns::run(&args.warm, "attention", &format!(", wattn with path {}", args.path), args.seq.iter().flat_map(of_length))
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use burn::tensor::Device;
 use wattn::{Gpu, GpuOptions};
 
-use crate::Result;
-use crate::report::Row;
+use crate::case::Case;
+use crate::report::{Report, Row, Times, What};
+use crate::{Result, device};
 
 /// The largest difference from what is expected, as a part of the largest value. Two evaluations in f32 differ by 1e-6 or so, one whose
 /// products take f16 by 1e-3, a wrong mask, scale or gate by 1.
@@ -21,12 +23,9 @@ pub struct Options {
     /// Times each library is timed in each case.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     pub rounds: u32,
-    /// Calls of each library between its first one and those that are timed.
-    #[arg(long, default_value_t = 2)]
-    warmup: u32,
     /// The adapter: auto, or a number or a part of a name as `wattn devices` lists them.
     #[arg(long, env = "WATTN_DEVICE", default_value = "auto")]
-    device: String,
+    pub device: String,
     /// A file that the rows are appended to, as CSV.
     #[arg(long)]
     pub csv: Option<PathBuf>,
@@ -35,18 +34,33 @@ pub struct Options {
 impl Options {
     /// wattn's device.
     pub fn open(&self) -> Result<Gpu> {
-        Ok(Gpu::new(&GpuOptions { device: self.device.clone(), ..Default::default() })?)
+        open(&self.device)
     }
 
     /// Whether a case is to run.
-    pub fn want(&self, case: &str) -> bool {
-        self.filter.as_ref().is_none_or(|filter| case.contains(filter))
+    pub fn want(&self, case: &Case) -> bool {
+        self.filter.as_ref().is_none_or(|filter| case.name.contains(filter))
     }
 
     /// What is wrong when no case runs.
     pub fn nothing(&self) -> String {
         format!("no case's name holds '{}'", self.filter.as_deref().unwrap_or_default())
     }
+}
+
+/// wattn's device of a name.
+pub fn open(device: &str) -> Result<Gpu> {
+    Ok(Gpu::new(&GpuOptions { device: device.to_string(), ..Default::default() })?)
+}
+
+/// The options of what is timed again and again in one process.
+#[derive(clap::Args)]
+pub struct Warm {
+    #[command(flatten)]
+    options: Options,
+    /// Calls of each library between its first one and those that are timed.
+    #[arg(long, default_value_t = 2)]
+    warmup: u32,
 }
 
 /// Outputs and gradients by name.
@@ -56,13 +70,13 @@ pub type Values = BTreeMap<String, Vec<f32>>;
 pub type Outputs = Box<dyn FnOnce() -> Result<Values>>;
 
 /// One library, ready to run one case.
-pub struct Side<'a> {
+pub struct Side {
     pub name: &'static str,
     /// Runs once and waits for the device.
-    pub run: Box<dyn FnMut() -> Result<Outputs> + 'a>,
+    pub run: Box<dyn FnMut() -> Result<Outputs>>,
 }
 
-impl Side<'_> {
+impl Side {
     /// Runs once: the seconds until the device was idle, and the outputs.
     fn time(&mut self) -> Result<(f64, Outputs)> {
         let start = Instant::now();
@@ -92,24 +106,33 @@ fn compare(name: &str, got: &Values, expected: &Values) -> Result<f64> {
     Ok(worst)
 }
 
-/// Compares every library with what is expected; without that, with the first, wattn.
-fn verify(sides: &[Side], outputs: Vec<Outputs>, expected: Option<&Values>) -> Result<Vec<f64>> {
-    let values = outputs.into_iter().map(|read| read()).collect::<Result<Vec<Values>>>()?;
+/// The largest difference of each library from what is expected; without that, from the first, wattn. An error when one is too large.
+pub fn verify(names: &[&str], values: &[Values], expected: Option<&Values>) -> Result<Vec<f64>> {
     let expected = expected.unwrap_or(&values[0]);
-    sides.iter().zip(&values).map(|(side, got)| compare(side.name, got, expected)).collect()
+    names.iter().zip(values).map(|(name, got)| compare(name, got, expected)).collect()
 }
 
 /// Verifies and times one case.
-pub fn measure(options: &Options, case: &str, flops: f64, sides: &mut [Side], expected: Option<&Values>) -> Result<Vec<Row>> {
-    eprintln!("{case}: first calls");
+fn measure(warm: &Warm, case: &Case, gpu: &Gpu, device: &Device) -> Result<Vec<Row>> {
+    let name = &case.name;
+    let request = case.request()?;
+    let expected = case.expected(&request)?;
+    let mut sides = vec![case.ours(gpu, &request)?];
+    sides.extend((case.theirs)(device, &request)?);
+    let names: Vec<&'static str> = sides.iter().map(|side| side.name).collect();
+    let verify = |outputs: Vec<Outputs>| {
+        let values = outputs.into_iter().map(|read| read()).collect::<Result<Vec<Values>>>()?;
+        verify(&names, &values, expected.as_ref())
+    };
+    eprintln!("{name}: first calls");
     let (first, outputs): (Vec<f64>, Vec<Outputs>) = sides.iter_mut().map(Side::time).collect::<Result<Vec<_>>>()?.into_iter().unzip();
-    verify(sides, outputs, expected)?;
-    for _ in 0..options.warmup {
+    verify(outputs)?;
+    for _ in 0..warm.warmup {
         sides.iter_mut().try_for_each(|side| (side.run)().map(drop))?;
     }
     let mut samples = vec![vec![]; sides.len()];
     let mut last = vec![];
-    for _ in 0..options.rounds {
+    for _ in 0..warm.options.rounds {
         // Dropped before the round, not within it: taking memory back is no part of the next call.
         last.clear();
         for (side, samples) in sides.iter_mut().zip(&mut samples) {
@@ -118,9 +141,16 @@ pub fn measure(options: &Options, case: &str, flops: f64, sides: &mut [Side], ex
             last.push(outputs);
         }
     }
-    let differences = verify(sides, last, expected)?;
-    let row = |((side, first), (seconds, difference)): ((&Side, f64), (Vec<f64>, f64))| {
-        Row::new(side.name, case.to_string(), flops, first, seconds, difference)
-    };
-    Ok(sides.iter().zip(first).zip(samples.into_iter().zip(differences)).map(row).collect())
+    let differences = verify(last)?;
+    let what = What { case: name.clone(), shape: case.shape.clone(), flops: case.flops(&request)? };
+    let times = first.into_iter().zip(samples).map(|(first, seconds)| Times { first, seconds });
+    Ok(names.iter().zip(times).zip(differences).map(|((name, times), difference)| Row::new(name, &what, times, difference)).collect())
+}
+
+/// Compares, prints and records the cases that are wanted, one after the other.
+pub fn run(warm: &Warm, op: &'static str, note: &str, cases: impl IntoIterator<Item = Case>) -> Result<()> {
+    let gpu = warm.options.open()?;
+    let (device, _) = device::open(gpu.info())?;
+    let report = Report::new(gpu.info(), &warm.options, op, note);
+    report.run(cases, |case| measure(warm, case, &gpu, &device))
 }
