@@ -16,7 +16,7 @@ const MEANING: &str = "\
 Every way of running an operation is compared with the reference, then timed, in turns with what wattn chooses by itself. Another way is \
 remembered for sizes like the one that was timed when it takes 5 % less and was faster in 4 of 5 turns.
 
-What was found for this device and version of its driver takes the place of what was found before, in tunings.tsv in wattn's folder among \
+What was found takes the place of what was found before for this device and version of its driver, in tunings.tsv in wattn's folder among \
 the user's caches; WATTN_TUNINGS names another file, and an empty WATTN_TUNINGS turns tunings off. The choice changes the order of sums, so \
 the last bits of results.";
 
@@ -27,17 +27,17 @@ pub(super) struct Args {
     #[arg(value_name = "OP")]
     ops: Vec<String>,
     /// Forget what was found for this device, and look for nothing.
-    #[arg(long, conflicts_with = "ops")]
+    #[arg(long)]
     forget: bool,
 }
 
-/// What is timed: sizes from small to as large as a reference is had in seconds. A recurrent layer's choice is the same for all cells, and a
-/// sum's depends on more than a size.
-const SHAPES: &[(&str, &[&str])] = &[
-    ("softmax", &["4096,64", "1024,256", "512,1024", "128,4096"]),
-    ("matmul", &["64,64,64", "128,128,128", "256,256,256", "512,512,512"]),
-    ("attention", &["1,8,128,32", "1,8,256,64", "1,4,512,64", "1,4,256,128"]),
-    ("lstm", &["32,8,32,32", "32,8,64,64", "32,8,128,128", "32,8,256,256"]),
+/// What is searched: an operation, the one choice of its ways that a size decides, and shapes from small to as large as a reference is had
+/// in seconds. A recurrent layer's choice is the same for all cells.
+const SEARCHES: &[(&str, &str, &[&str])] = &[
+    ("softmax", "rows", &["4096,64", "1024,256", "512,1024", "128,4096"]),
+    ("matmul", "product", &["64,64,64", "128,128,128", "256,256,256", "512,512,512"]),
+    ("attention", "attention tile", &["1,8,256,32", "1,8,256,64", "1,4,256,128", "1,4,128,256"]),
+    ("lstm", "pace", &["32,8,32,32", "32,8,64,64", "32,8,128,128", "32,8,256,256"]),
 ];
 
 /// Turns that each way of running a case gets.
@@ -63,8 +63,8 @@ struct Row {
 /// Runs the subcommand.
 pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     let names: Vec<&str> = chosen_ops(COMMAND, &args.ops)?.iter().map(|op| op.spec().name).collect();
-    if let Some(name) = args.ops.iter().find(|name| SHAPES.iter().all(|(op, _)| op != name)) {
-        return Err(super::unknown(COMMAND, "OP", name, SHAPES.iter().map(|(op, _)| *op)));
+    if let Some(name) = args.ops.iter().find(|name| SEARCHES.iter().all(|(op, ..)| op != name)) {
+        return Err(super::unknown(COMMAND, "OP", name, SEARCHES.iter().map(|(op, ..)| *op)));
     }
     let Some(file) = Tunings::file() else {
         let expected = "a file to remember tunings in".to_string();
@@ -73,10 +73,12 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     let Some(gpu) = session.gpu(false, COMMAND)? else { return Ok(Verdict::Wrong) };
     let gpu = gpu.untuned();
     let (mut rows, mut findings, mut right) = (vec![], vec![], true);
-    for &(name, shapes) in SHAPES.iter().filter(|(name, _)| names.contains(name) && !args.forget) {
+    let searches: Vec<_> = SEARCHES.iter().filter(|(name, ..)| names.contains(name)).collect();
+    let choices: Vec<&str> = searches.iter().map(|(_, choice, _)| *choice).collect();
+    for &&(name, choice, shapes) in searches.iter().filter(|_| !args.forget) {
         let op = super::find_op(COMMAND, name)?;
         for shape in shapes {
-            match tune(&gpu, op, shape) {
+            match tune(&gpu, op, choice, shape) {
                 Ok((row, found)) => {
                     rows.push(row);
                     findings.extend(found);
@@ -89,10 +91,7 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
             }
         }
     }
-    // The first that was found for a size stays.
-    findings.sort_by_key(|finding: &Finding| (finding.choice.clone(), finding.class));
-    findings.dedup_by(|later, first| (&later.choice, later.class) == (&first.choice, first.class));
-    remember(&file, &gpu, &findings)?;
+    remember(&file, &gpu, &choices, &findings)?;
     if session.json {
         session.json(&rows)?;
     } else if args.forget {
@@ -105,8 +104,8 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     Ok(Verdict::of(right))
 }
 
-/// Puts the findings into the file, in place of those for the same device.
-fn remember(file: &std::path::Path, gpu: &Gpu, findings: &[Finding]) -> Result<()> {
+/// Puts the findings into the file, in place of those on the same choices of the same device.
+fn remember(file: &std::path::Path, gpu: &Gpu, choices: &[&str], findings: &[Finding]) -> Result<()> {
     let io = |source| Error::Io { path: file.into(), source };
     let text = match std::fs::read_to_string(file) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
@@ -115,7 +114,7 @@ fn remember(file: &std::path::Path, gpu: &Gpu, findings: &[Finding]) -> Result<(
     if let Some(folder) = file.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
-    io::write_text(file, &Tunings::replaced(&text, gpu.info(), findings))
+    io::write_text(file, &Tunings::replaced(&text, gpu.info(), choices, findings))
 }
 
 /// A way of running a case, and its times.
@@ -152,13 +151,14 @@ impl Way {
     }
 }
 
-/// Times every way of running a shape, all in turns, the default first.
-fn tune(gpu: &Gpu, op: &'static dyn Operation, shape: &'static str) -> Result<(Row, Vec<Finding>)> {
+/// Times every way of running a shape that is no more than this choice, all in turns, the default first.
+fn tune(gpu: &Gpu, op: &'static dyn Operation, choice: &str, shape: &'static str) -> Result<(Row, Vec<Finding>)> {
     let settings = Settings::default();
     let request = Request::new(op.spec(), op.draw(shape, &settings, 0)?, settings)?;
     let expected = Expected::new(op, &request)?;
     let mut ways = vec![];
-    for tuning in op.tunings(gpu.caps()) {
+    let searched = |tuning: &Tuning| (tuning.pin)(gpu).pinned().keys().all(|name| *name == choice);
+    for tuning in op.tunings(gpu.caps()).into_iter().filter(searched) {
         match expected.verify(gpu, op, &request, &tuning)? {
             Outcome::Checked(checks) => {
                 if let Some(wrong) = checks.iter().find(|check| !check.ok) {
@@ -182,9 +182,7 @@ fn tune(gpu: &Gpu, op: &'static dyn Operation, shape: &'static str) -> Result<(R
     let best = if ways[fastest].beats(&ways[0]) { fastest } else { 0 };
     let (auto_ms, tuned_ms) = (1e3 * ways[0].median(), 1e3 * ways[best].median());
     let row = Row { op: op.spec().name, case: shape, tuning: ways[best].tuning.label.clone(), auto_ms, tuned_ms, gain: auto_ms / tuned_ms };
-    let pinned = ways.iter().flat_map(|way| way.gpu.pinned().into_keys()).collect();
-    let way = &mut ways[best];
-    let findings = way.gpu.findings(&pinned, |gpu| op.prepare(gpu, &request).and_then(|mut run| run().map(drop)))?;
+    let findings = ways[best].gpu.findings(choice, |gpu| op.prepare(gpu, &request).and_then(|mut run| run().map(drop)))?;
     Ok((row, findings))
 }
 

@@ -99,9 +99,9 @@ impl Tunings {
         Tunings(if found.is_empty() { lines(known).filter(begins).map(|line| line.finding).collect() } else { found })
     }
 
-    /// The text of the file with these findings in place of those of the same device.
-    pub fn replaced(text: &str, info: &wgpu::AdapterInfo, findings: &[Finding]) -> String {
-        let others = lines(text).filter(|line| !line.is_of(info));
+    /// The text of the file with these findings in place of those on the same choices of the same device.
+    pub fn replaced(text: &str, info: &wgpu::AdapterInfo, choices: &[&str], findings: &[Finding]) -> String {
+        let others = lines(text).filter(|line| !(line.is_of(info) && choices.contains(&line.finding.choice.as_str())));
         let own = findings.iter().map(|finding| Line::new(info, finding));
         others.chain(own).map(|line| format!("{line}\n")).collect()
     }
@@ -168,12 +168,12 @@ impl Gpu {
         BTreeMap::clone(&self.choices.pins)
     }
 
-    /// The findings that this handle's pins are the fastest, at the sizes at which `run` asks for one of these choices. `auto` stands for
-    /// a choice that is not pinned.
+    /// The findings that what this handle is pinned to is the fastest, at the sizes at which `run` asks for this choice. `auto` stands for
+    /// no pin.
     ///
     /// # Errors
     /// Those of `run`.
-    pub fn findings(&self, choices: &BTreeSet<&str>, run: impl FnOnce(&Gpu) -> Result<()>) -> Result<Vec<Finding>> {
+    pub fn findings(&self, choice: &str, run: impl FnOnce(&Gpu) -> Result<()>) -> Result<Vec<Finding>> {
         let asked = Arc::default();
         run(&self.choosing(Choices { asked: Some(Arc::clone(&asked)), ..self.choices.clone() }))?;
         let asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +181,7 @@ impl Gpu {
             let label = self.choices.pins.get(name).map_or(AUTO, String::as_str);
             Finding { choice: name.into(), class, label: label.into() }
         };
-        Ok(asked.iter().filter(|(name, _)| choices.contains(name)).map(finding).collect())
+        Ok(asked.iter().filter(|(name, _)| *name == choice).map(finding).collect())
     }
 
     /// A handle to the same device that chooses by nothing but its kind.
@@ -206,9 +206,10 @@ mod tests {
     #[test]
     fn a_file_keeps_what_other_devices_have() {
         let (one, other) = (info("one\ttab", "1"), info("other", "1"));
-        let text = Tunings::replaced("not a line\n", &one, &[finding(3, "a"), finding(9, "b")]);
-        let text = Tunings::replaced(&text, &other, &[finding(3, "c")]);
-        let text = Tunings::replaced(&text, &one, &[finding(3, "d")]);
+        let text = Tunings::replaced("not a line\n", &one, &["c"], &[finding(3, "a"), finding(9, "b")]);
+        let text = Tunings::replaced(&text, &other, &["c"], &[finding(3, "c")]);
+        let text = Tunings::replaced(&text, &one, &["c"], &[finding(3, "d")]);
+        let text = Tunings::replaced(&text, &one, &["another"], &[]);
         assert_eq!(Tunings::among(&text, "", &one), Tunings(vec![finding(3, "d")]));
         assert_eq!(Tunings::among(&text, "", &other), Tunings(vec![finding(3, "c")]));
         // Another version of the driver is another device.
@@ -221,7 +222,7 @@ mod tests {
         let (device, known) = (info("card 7", "1.25"), "card\tdriver\t1.2\tc\t4\tknown\n");
         assert_eq!(Tunings::among("", known, &device), Tunings(vec![finding(4, "known")]));
         assert_eq!(Tunings::among("", known, &info("card 7", "1.3")), Tunings::default());
-        let own = Tunings::replaced("", &device, &[finding(4, "found")]);
+        let own = Tunings::replaced("", &device, &["c"], &[finding(4, "found")]);
         assert_eq!(Tunings::among(&own, known, &device), Tunings(vec![finding(4, "found")]));
     }
 
