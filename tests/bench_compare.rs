@@ -146,7 +146,7 @@ fn bad_usage_is_two() {
         [&["bench-compare"][..], &["bench-compare", "a"], &["bench-compare", "a", "b", "c", "d"], &["bench-compare", "--fast", "a", "b"]]
     {
         let (code, said) = run(args);
-        assert!(code == 2 && said.contains("Usage: bench-compare"), "{code} {said}");
+        assert!(code == 2 && said.contains("Usage: scripts/bench-compare"), "{code} {said}");
     }
     assert_eq!(run(&["bench-compare", "--help"]).0, 0);
 }

@@ -19,7 +19,7 @@ const BUSY: f64 = 1.5;
 
 /// Prints, for every case that both records have, its times and how many times faster the new one is.
 #[derive(Parser)]
-#[command(name = "bench-compare")]
+#[command(name = "bench-compare", bin_name = "scripts/bench-compare")]
 struct Args {
     /// A record of scripts/bench-record.
     old: PathBuf,
@@ -47,9 +47,14 @@ struct Row {
 }
 
 impl Row {
+    /// What FILTER is a part of.
+    fn case(&self) -> String {
+        format!("{}/{}", self.op, self.case)
+    }
+
     /// Times of different shapes are times of different cases.
     fn name(&self) -> String {
-        format!("{}/{} {}", self.op, self.case, self.shape)
+        format!("{} {}", self.case(), self.shape)
     }
 }
 
@@ -76,7 +81,7 @@ impl Record {
                 return Err(wrong(format!("no record of one run: {} is in it twice", row.name())));
             }
         }
-        rows.retain(|row| row.name().split(' ').next().is_some_and(|name| name.contains(filter)));
+        rows.retain(|row| row.case().contains(filter));
         Ok(Record { path: path.into(), rows })
     }
 
@@ -128,7 +133,7 @@ fn table(pairs: &[(&Row, &Row)]) -> Table {
         let ms = |ms: f64| format!("{ms:.4} ms");
         let ratio = format!("{:.3}", old.median_ms / new.median_ms);
         let times = [ms(old.median_ms), ms(new.median_ms), ratio, ms(old.fastest_ms), ms(new.fastest_ms)];
-        table.add_row([format!("{}/{}", old.op, old.case), old.shape.clone()].into_iter().chain(times));
+        table.add_row([old.case(), old.shape.clone()].into_iter().chain(times));
     }
     for (i, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
@@ -142,7 +147,7 @@ fn table(pairs: &[(&Row, &Row)]) -> Table {
 fn compare(args: &Args, cores: usize) -> Result<String, String> {
     let filter = args.filter.as_deref().unwrap_or_default();
     let (old, new) = (Record::read(&args.old, filter)?, Record::read(&args.new, filter)?);
-    let by_name = |record: &'_ Record| -> HashMap<String, usize> { record.rows.iter().map(Row::name).zip(0..).collect() };
+    let by_name = |record: &Record| -> HashMap<String, usize> { record.rows.iter().map(Row::name).zip(0..).collect() };
     let (in_old, in_new) = (by_name(&old), by_name(&new));
     let pairs: Vec<(&Row, &Row)> = old.rows.iter().filter_map(|row| Some((row, &new.rows[*in_new.get(&row.name())?]))).collect();
     if pairs.is_empty() {
