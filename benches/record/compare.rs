@@ -113,11 +113,12 @@ impl Record {
     }
 }
 
+type Column = fn(&Row) -> &str;
+
 /// Why the rows of two records are not alike in all but the commit.
 fn differences(pairs: &[(&Row, &Row)]) -> Vec<String> {
-    let columns: [(&str, fn(&Row) -> &str); 3] =
-        [("devices", |row| &row.device), ("drivers", |row| &row.driver), ("clocks", |row| &row.clock)];
-    let differ = |(what, column): (&str, fn(&Row) -> &str)| {
+    let columns: [(&str, Column); 3] = [("devices", |row| &row.device), ("drivers", |row| &row.driver), ("clocks", |row| &row.clock)];
+    let differ = |(what, column): (&str, Column)| {
         let cases: Vec<String> = pairs.iter().filter(|(old, new)| column(old) != column(new)).map(|(old, _)| old.name()).collect();
         let of = if cases.len() == pairs.len() { "all cases".into() } else { cases.join("; ") };
         (!cases.is_empty()).then(|| format!("{what} differ: {of}"))
