@@ -49,17 +49,19 @@ fn must<T>(what: &str, result: Result<T>) -> T {
     result.unwrap_or_else(|error| panic!("{what}: {error}"))
 }
 
-/// The benches of one operation.
-pub struct Bench {
+/// Times what it is given, with Criterion, on one device, and records it under one name.
+pub struct Timer {
     pub gpu: Gpu,
     criterion: Criterion,
-    op: &'static dyn Operation,
+    /// The operation, or what else is timed.
+    name: &'static str,
+    clock: &'static str,
     testing: bool,
 }
 
-impl Bench {
+impl Timer {
     /// Opens the device that `WATTN_DEVICE` names, or the best one.
-    pub fn new(op: &'static dyn Operation) -> Self {
+    pub fn new(name: &'static str) -> Self {
         let device = std::env::var("WATTN_DEVICE").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "auto".into());
         let gpu = must("opening the device", Gpu::new(&GpuOptions { device, tuned: false, ..Default::default() }));
         let criterion =
@@ -67,12 +69,99 @@ impl Bench {
         // Criterion tests unless cargo bench says otherwise.
         let has = |flag: &str| std::env::args().any(|arg| arg == flag);
         let testing = has("--test") || !has("--bench");
-        Bench { gpu, criterion: criterion.configure_from_args(), op, testing }
+        let clock = if gpu.caps().timestamps { "gpu" } else { "wall" };
+        Timer { gpu, criterion: criterion.configure_from_args(), name, clock, testing }
+    }
+
+    /// For times that are the host's on every device.
+    pub fn by_the_wall(self) -> Self {
+        Timer { clock: "wall", ..self }
     }
 
     /// Whether everything runs once only, at its smallest.
     pub fn testing(&self) -> bool {
         self.testing
+    }
+
+    /// Hands Criterion what `prepare` returns: verified, and giving the seconds of each of some iterations. Nothing is prepared that
+    /// the command line filters out. Returns every iteration's seconds.
+    pub fn time<R: FnMut(u64) -> Result<Vec<f64>>>(
+        &mut self,
+        name: &str,
+        shape: &str,
+        cost: Cost,
+        prepare: impl FnOnce() -> R,
+    ) -> Vec<f64> {
+        let mut samples = vec![];
+        let (mut prepare, mut run) = (Some(prepare), None);
+        let mut group = self.criterion.benchmark_group(self.name);
+        group.throughput(Throughput::ElementsAndBytes { elements: cost.flops as u64, bytes: cost.bytes as u64 });
+        group.bench_function(name, |bencher| {
+            if let Some(prepare) = prepare.take() {
+                run = Some(prepare());
+            }
+            let Some(run) = &mut run else { unreachable!("prepared at the first call") };
+            bencher.iter_custom(|iterations| {
+                let seconds = must(name, run(iterations));
+                samples.extend_from_slice(&seconds);
+                Duration::from_secs_f64(seconds.iter().sum())
+            });
+        });
+        group.finish();
+        self.record(name, shape, cost, &mut samples);
+        samples
+    }
+
+    /// Appends the fastest run and the median to the record, when one is kept.
+    pub fn record(&self, name: &str, shape: &str, cost: Cost, samples: &mut [f64]) {
+        let Some(path) = std::env::var_os(RECORD).filter(|_| !self.testing && !samples.is_empty()) else { return };
+        let seconds = median(samples);
+        let info = self.gpu.info();
+        // On a software driver the processor is the device: what else runs on it shows.
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().unwrap_or_default();
+        let row = format!(
+            "\"{}\",\"{} {}\",{},{name},\"{shape}\",{},{:.4},{:.4},{:.3},{:.3},{},{load}\n",
+            info.name,
+            info.driver,
+            info.driver_info,
+            self.name,
+            samples.len(),
+            samples[0] * 1e3,
+            seconds * 1e3,
+            cost.flops / seconds / 1e9,
+            cost.bytes / seconds / 1e9,
+            self.clock,
+        );
+        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(row.as_bytes())) {
+            panic!("{}: {error}", path.display());
+        }
+    }
+
+    /// Writes Criterion's summary.
+    pub fn finish(self) {
+        self.criterion.final_summary();
+    }
+}
+
+/// The benches of one operation.
+pub struct Bench {
+    pub gpu: Gpu,
+    timer: Timer,
+    op: &'static dyn Operation,
+}
+
+impl Bench {
+    /// As [`Timer::new`].
+    pub fn new(op: &'static dyn Operation) -> Self {
+        let timer = Timer::new(op.spec().name);
+        Bench { gpu: timer.gpu.clone(), timer, op }
+    }
+
+    /// As [`Timer::testing`].
+    pub fn testing(&self) -> bool {
+        self.timer.testing
     }
 
     /// Times cases that the reference computes in seconds.
@@ -93,7 +182,7 @@ impl Bench {
     }
 
     fn chosen(&mut self, cases: &[Case], part: Option<Part>) {
-        let testing = self.testing;
+        let testing = self.testing();
         for case in cases.iter().filter(|case| case.quick == testing) {
             if !self.gpu.caps().f16 && case.settings.contains(&("dtype", "f16")) {
                 eprintln!("{}/{}: skipped, the device cannot store f16", self.op.spec().name, case.name);
@@ -102,7 +191,7 @@ impl Bench {
             let request = self.request(case);
             let cost = must(case.name, self.op.cost(&request));
             let (gpu, op) = (self.gpu.clone(), self.op);
-            self.time(case.name, case.shape, cost, || {
+            self.timer.time(case.name, case.shape, cost, || {
                 let mut run = must(case.name, op.prepare(&gpu, &request));
                 let outputs = must(case.name, run());
                 verify(op, &request, outputs, part);
@@ -116,8 +205,7 @@ impl Bench {
         must(case.name, case.request(self.op, SEED))
     }
 
-    /// Hands Criterion what `prepare` returns: verified, and giving the seconds of each of some iterations. Nothing is prepared that
-    /// the command line filters out. Returns every iteration's seconds.
+    /// As [`Timer::time`].
     pub fn time<R: FnMut(u64) -> Result<Vec<f64>>>(
         &mut self,
         name: &str,
@@ -125,56 +213,12 @@ impl Bench {
         cost: Cost,
         prepare: impl FnOnce() -> R,
     ) -> Vec<f64> {
-        let mut samples = vec![];
-        let (mut prepare, mut run) = (Some(prepare), None);
-        let mut group = self.criterion.benchmark_group(self.op.spec().name);
-        group.throughput(Throughput::ElementsAndBytes { elements: cost.flops as u64, bytes: cost.bytes as u64 });
-        group.bench_function(name, |bencher| {
-            if let Some(prepare) = prepare.take() {
-                run = Some(prepare());
-            }
-            let Some(run) = &mut run else { unreachable!("prepared at the first call") };
-            bencher.iter_custom(|iterations| {
-                let seconds = must(name, run(iterations));
-                samples.extend_from_slice(&seconds);
-                Duration::from_secs_f64(seconds.iter().sum())
-            });
-        });
-        group.finish();
-        self.record(name, shape, cost, &mut samples);
-        samples
+        self.timer.time(name, shape, cost, prepare)
     }
 
-    /// Appends the fastest run and the median to the record, when one is kept.
-    fn record(&self, name: &str, shape: &str, cost: Cost, samples: &mut [f64]) {
-        let Some(path) = std::env::var_os(RECORD).filter(|_| !self.testing && !samples.is_empty()) else { return };
-        let seconds = median(samples);
-        let info = self.gpu.info();
-        // On a software driver the processor is the device: what else runs on it shows.
-        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-        let load = load.split(' ').next().unwrap_or_default();
-        let clock = if self.gpu.caps().timestamps { "gpu" } else { "wall" };
-        let row = format!(
-            "\"{}\",\"{} {}\",{},{name},\"{shape}\",{},{:.4},{:.4},{:.3},{:.3},{clock},{load}\n",
-            info.name,
-            info.driver,
-            info.driver_info,
-            self.op.spec().name,
-            samples.len(),
-            samples[0] * 1e3,
-            seconds * 1e3,
-            cost.flops / seconds / 1e9,
-            cost.bytes / seconds / 1e9,
-        );
-        let file = std::fs::OpenOptions::new().create(true).append(true).open(&path);
-        if let Err(error) = file.and_then(|mut file| file.write_all(row.as_bytes())) {
-            panic!("{}: {error}", path.display());
-        }
-    }
-
-    /// Writes Criterion's summary.
+    /// As [`Timer::finish`].
     pub fn finish(self) {
-        self.criterion.final_summary();
+        self.timer.finish();
     }
 }
 

@@ -53,17 +53,19 @@ fn params_size(fields: &[Field]) -> usize {
 
 /// The layout entries of a variant: the uniform, then the bindings that are present.
 pub(super) fn layout_entries(kernel: &Kernel, knobs: &Knobs) -> Vec<wgpu::BindGroupLayoutEntry> {
-    let entry = |binding, ty, dynamic, size| wgpu::BindGroupLayoutEntry {
+    let entry = |binding, ty, size| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: dynamic, min_binding_size: size },
+        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: size },
         count: None,
     };
     let size = std::num::NonZeroU64::new(params_size(kernel.params) as u64);
-    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, true, size)];
+    // Every dispatch has a bind group of its own anyway, so no offset is dynamic: lavapipe would make a second group for each that is
+    // (lvp_execute.c, apply_dynamic_offsets), which made a launch half as long again.
+    let mut entries = vec![entry(0, wgpu::BufferBindingType::Uniform, size)];
     entries.extend(kernel.present(knobs).map(|(number, binding)| {
         let ty = wgpu::BufferBindingType::Storage { read_only: binding.access == Access::Read };
-        entry(number, ty, false, None)
+        entry(number, ty, None)
     }));
     entries
 }

@@ -148,7 +148,7 @@ impl Recorder {
     }
 
     /// A place for one dispatch's params: the uniform buffer and the offset in it.
-    fn place_params(&mut self, shared: &Shared, params: &[u8]) -> Result<(Arc<Buffer>, u32)> {
+    fn place_params(&mut self, shared: &Shared, params: &[u8]) -> Result<(Arc<Buffer>, u64)> {
         if self.staged.len() == SLOT * SLOTS {
             if self.external {
                 self.write_uniforms(shared);
@@ -171,7 +171,7 @@ impl Recorder {
         let offset = self.staged.len();
         self.staged.extend_from_slice(params);
         self.staged.resize(offset + params.len().next_multiple_of(SLOT), 0);
-        Ok((buffer, offset as u32))
+        Ok((buffer, offset as u64))
     }
 
     /// The pass to record into, with timestamps when a profile is taken.
@@ -235,7 +235,7 @@ impl Gpu {
         let size = std::num::NonZeroU64::new(pipeline.params_size as u64);
         let mut entries = vec![wgpu::BindGroupEntry {
             binding: 0,
-            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &uniforms.raw, offset: 0, size }),
+            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer: &uniforms.raw, offset, size }),
         }];
         let numbers = pipeline.bindings.iter().flatten();
         entries.extend(numbers.zip(views()).map(|(&(binding, _), view)| wgpu::BindGroupEntry { binding, resource: view.resource() }));
@@ -256,7 +256,7 @@ impl Gpu {
         }
         let pass = recorder.pass(shared)?;
         pass.set_pipeline(&pipeline.raw);
-        pass.set_bind_group(0, &group, &[offset]);
+        pass.set_bind_group(0, &group, &[]);
         pass.dispatch_workgroups(groups[0], groups[1], groups[2]);
         shared.count_dispatch();
         if let Some(trace) = &mut recorder.trace {

@@ -112,7 +112,7 @@ fn direct3d(checked: &Checked) -> Result<(), String> {
         (false, false) => hlsl::ShaderModel::V5_1,
     };
     // Constants, buffers that are read and buffers that are written have registers of their own, each from 0 on. Direct3D checks the
-    // bounds of all but a uniform with a dynamic offset, which is the only one that naga is told to check.
+    // bounds of all of them: naga is told to check none.
     let (mut read, mut written) = (0.., 0..);
     let binding_map: BTreeMap<_, _> = bindings(&checked.variant)
         .map(|(place, ty)| {
@@ -121,8 +121,7 @@ fn direct3d(checked: &Checked) -> Result<(), String> {
                 BufferBindingType::Storage { read_only: true } => read.next(),
                 BufferBindingType::Storage { read_only: false } => written.next(),
             };
-            let restrict_indexing = ty == BufferBindingType::Uniform;
-            (place, hlsl::BindTarget { register: register.unwrap_or_default(), restrict_indexing, ..Default::default() })
+            (place, hlsl::BindTarget { register: register.unwrap_or_default(), ..Default::default() })
         })
         .collect();
     [first, hlsl::ShaderModel::V6_9].into_iter().try_for_each(|shader_model| {

@@ -90,12 +90,12 @@ async function replay(device, job, pipelines) {
     }
     const { pipeline, layout } = pipelines[step.run];
     const entry = ([binding, buffer, offset, size]) => ({ binding, resource: { buffer: buffers[buffer], offset, size } });
-    const entries = [{ binding: 0, resource: { buffer: uniforms, size: step.bytes } }, ...step.binds.map(entry)];
+    const entries = [{ binding: 0, resource: { buffer: uniforms, offset: SLOT * slot, size: step.bytes } }, ...step.binds.map(entry)];
     encoder ??= device.createCommandEncoder();
     pass ??= encoder.beginComputePass();
     pass.pushDebugGroup(job.shaders[step.run].name);
     pass.setPipeline(pipeline);
-    pass.setBindGroup(0, device.createBindGroup({ label: job.shaders[step.run].name, layout, entries }), [SLOT * slot]);
+    pass.setBindGroup(0, device.createBindGroup({ label: job.shaders[step.run].name, layout, entries }));
     pass.dispatchWorkgroups(...step.groups);
     pass.popDebugGroup();
     slot += 1;
