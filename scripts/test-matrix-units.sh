@@ -9,7 +9,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 filters=("$@")
-[ $# -gt 0 ] || filters=(matmul::)
+[ $# -gt 0 ] || filters=(matmul:: attention::)
 
 lines=$(scripts/drivers.sh mesa-26) || {
     echo "NOT RUN: Mesa 26 is not to be had on this machine, so nothing on matrix units was tested" >&2

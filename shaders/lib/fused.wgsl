@@ -10,7 +10,11 @@
 #import index
 #import math
 #import random
+#if UNITS
+#import tile_units
+#else
 #import tile
+#end
 
 // Softcap, ALiBi or dropout are in use.
 const EXTRAS: bool = false;

@@ -65,7 +65,7 @@ pub(crate) struct MatrixTeams {
 
 impl MatrixTeams {
     /// TEAMS of the shader: the subgroups of a workgroup, where they are as large as they get.
-    const TEAMS: u32 = 4;
+    pub const TEAMS: u32 = 4;
 
     pub fn knobs(&self) -> Knobs {
         let knobs = Knobs::new().flag("MATRIX_8", self.size == 8).flag("MATRIX_16", self.size == 16);
@@ -154,7 +154,9 @@ impl Caps {
             cr_type: wgpu::wgt::CooperativeScalarType::F32,
             saturating_accumulation: false,
         };
-        Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), [8, 16].map(unit).to_vec())
+        let caps = Caps::of(&info, wgpu::Features::all(), &wgpu::Limits::defaults(), [8, 16].map(unit).to_vec());
+        // What has matrix units has more of it than WebGPU asks for.
+        Caps { max_workgroup_bytes: 64 << 10, ..caps }
     }
 
     /// Whether a kernel may use `feature`.

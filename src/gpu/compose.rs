@@ -33,6 +33,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("state_gradient", include_str!("../../shaders/lib/state_gradient.wgsl")),
     ("through_time", include_str!("../../shaders/lib/through_time.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
+    ("tile_units", include_str!("../../shaders/lib/tile_units.wgsl")),
 ];
 
 /// The WGSL text of one variant of a kernel, as the device gets it.

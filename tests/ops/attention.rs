@@ -23,6 +23,11 @@ fn change_future(array: &mut Array, seq: usize, from: usize) {
 
 /// With `causal`, what a query gets does not depend on later keys, to the bit.
 #[test]
+fn the_forward_of_f16_runs_on_matrix_units() {
+    crate::run_on_matrix_units("attention", "f16", "attention/fused_forward");
+}
+
+#[test]
 fn the_future_does_not_matter() {
     let (seq, from) = (70, 41);
     let mut tensors = inputs(seq);

@@ -29,6 +29,7 @@ mod weighted_sum;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use wattn::gpu::Step;
 use wattn::ops::check::{Expected, Outcome, wrong};
 use wattn::ops::philox::Rng;
 use wattn::ops::{Arrays, Case, Operation, REGISTRY, Request, Settings, Tuning, find};
@@ -261,4 +262,29 @@ fn a_wrong_result_is_found() {
     let found = check(gpu(), op, &(request, expected), &Tuning::default(), Device::Default);
     let message = found.unwrap_err();
     assert!(message.contains("over the budget"), "{message}");
+}
+
+/// Where a device has matrix units, a case of f16 runs on them: on software when asked, otherwise of itself. scripts/test-matrix-units.sh
+/// sees to it that there is such a device.
+fn run_on_matrix_units(op: &str, case: &str, kernel: &str) {
+    // Of its own: a trace is of everything that runs on a device.
+    let gpu = Device::Default.open();
+    let op = find(op).unwrap();
+    let caps = gpu.caps();
+    let named = op.tunings(caps).into_iter().find(|tuning| tuning.label == "matrix units");
+    let tuning = named.or_else(|| (!caps.software && !caps.matrix_units.is_empty()).then(Tuning::default));
+    let Some(tuning) = tuning else {
+        assert!(std::env::var_os("WATTN_MATRIX_UNITS").is_none(), "{} has no matrix units: {:?}", gpu.info().name, caps.matrix_units);
+        println!("not tested: {} has no matrix units", gpu.info().name);
+        return;
+    };
+    let case = op.cases().into_iter().find(|known| known.name == case).unwrap();
+    let gpu = (tuning.pin)(&gpu);
+    let run = op.prepare(&gpu, &case.request(op, 1).unwrap()).unwrap();
+    let (_, trace) = gpu.trace(run).unwrap();
+    let is = |step: &Step| match step {
+        Step::Dispatch(dispatch) => dispatch.variant.kernel.name == kernel && dispatch.variant.knobs.uses_matrix_units(),
+        Step::Write { .. } => false,
+    };
+    assert!(trace.steps.iter().any(is), "{:?}", trace.steps);
 }

@@ -1,8 +1,7 @@
 use crate::{assert_close, bits, floats, gpu, normal, run};
-use wattn::gpu::Step;
 use wattn::ops::matmul::{self, MatmulOptions};
 use wattn::ops::philox::Rng;
-use wattn::ops::{Tuning, find};
+
 use wattn::{Array, DType, f16};
 
 crate::cases!("matmul");
@@ -49,30 +48,9 @@ fn the_transpose_of_a_product_is_the_product_of_transposes() {
     assert_eq!(bits(y), bits(&transposed));
 }
 
-/// Where a device has matrix units, products of f16 run on them: on software when asked, otherwise of themselves.
-/// scripts/test-matrix-units.sh sees to it that there is such a device.
 #[test]
 fn products_of_f16_run_on_matrix_units() {
-    // Of its own: a trace is of everything that runs on a device.
-    let gpu = crate::Device::Default.open();
-    let op = find("matmul").unwrap();
-    let caps = gpu.caps();
-    let named = op.tunings(caps).into_iter().find(|tuning| tuning.label == "matrix units");
-    let tuning = named.or_else(|| (!caps.software && !caps.matrix_units.is_empty()).then(Tuning::default));
-    let Some(tuning) = tuning else {
-        assert!(std::env::var_os("WATTN_MATRIX_UNITS").is_none(), "{} has no matrix units: {:?}", gpu.info().name, caps.matrix_units);
-        println!("not tested: {} has no matrix units", gpu.info().name);
-        return;
-    };
-    let case = op.cases().into_iter().find(|case| case.name == "f16_quads").unwrap();
-    let gpu = (tuning.pin)(&gpu);
-    let run = op.prepare(&gpu, &case.request(op, 1).unwrap()).unwrap();
-    let (_, trace) = gpu.trace(run).unwrap();
-    let kernel = |step: &Step| match step {
-        Step::Dispatch(dispatch) => Some(dispatch.variant.kernel.name),
-        Step::Write { .. } => None,
-    };
-    assert!(trace.steps.iter().filter_map(kernel).any(|name| name == "matmul/units"), "{:?}", trace.steps);
+    crate::run_on_matrix_units("matmul", "f16_quads", "matmul/units");
 }
 
 /// A batch is its matrices, one by one.

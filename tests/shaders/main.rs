@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use wattn::gpu::{AnyVariant, Binding, Field, Kernel, Knobs, LIBRARY, Params, compose};
+use wattn::gpu::{AnyVariant, Binding, Caps, Field, Kernel, Knobs, LIBRARY, Params, compose};
 use wattn::ops::REGISTRY;
 use wattn::wgpu;
 
@@ -74,9 +74,18 @@ fn every_variant_is_declared_as_it_is_written() {
     for_every_variant(|checked| layout::compare(checked.variant.kernel, &checked.variant.knobs, &checked.module));
 }
 
+/// WebGPU's defaults, and more of the workgroup memory that whatever has matrix units has more of.
+fn limits(knobs: &Knobs) -> wgpu::Limits {
+    let mut limits = wgpu::Limits::defaults();
+    if knobs.uses_matrix_units() {
+        limits.max_compute_workgroup_storage_size = Caps::everything().max_workgroup_bytes;
+    }
+    limits
+}
+
 #[test]
 fn every_variant_fits_the_default_limits() {
-    for_every_variant(|checked| layout::fits(&checked.module, &checked.info, &wgpu::Limits::defaults()));
+    for_every_variant(|checked| layout::fits(&checked.module, &checked.info, &limits(&checked.variant.knobs)));
 }
 
 #[test]
@@ -102,15 +111,16 @@ fn no_constant_is_infinite_or_nan() {
 fn every_variant_makes_a_pipeline() {
     // SAFETY: this backend runs nothing.
     let experimental_features = unsafe { wgpu::ExperimentalFeatures::enabled() };
-    let device = |required_features| {
-        wgpu::Device::noop(&wgpu::DeviceDescriptor { required_features, experimental_features, ..Default::default() }).0
+    let device = |required_features, required_limits| {
+        let descriptor = wgpu::DeviceDescriptor { required_features, required_limits, experimental_features, ..Default::default() };
+        wgpu::Device::noop(&descriptor).0
     };
     for_every_variant(|Checked { variant, text, .. }| {
         let mut features = wgpu::Features::empty();
         features.set(wgpu::Features::SHADER_F16, variant.knobs.uses_f16());
         features.set(wgpu::Features::SUBGROUP, variant.knobs.uses_subgroups());
         features.set(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX, variant.knobs.uses_matrix_units());
-        let device = device(features);
+        let device = device(features, limits(&variant.knobs));
         let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
         let source = wgpu::ShaderSource::Wgsl(text.as_str().into());
         let module = device.create_shader_module(wgpu::ShaderModuleDescriptor { label: None, source });

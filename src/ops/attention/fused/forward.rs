@@ -23,8 +23,9 @@ impl Fused<'_> {
     pub fn forward(&self, gpu: &Gpu, o: &Tensor, lse: &Tensor) -> Result<()> {
         let [q, k, v] = self.quads(gpu)?;
         let o = Quads::empty(gpu, Rows { tensor: o, dim: self.v.dim })?;
-        // Decoding has tiles of its own.
-        let tile = Tile::choose(gpu, self.q.dim.max(self.v.dim), self.max_queries()).unwrap_or(self.tile);
+        // Decoding has tiles of its own, and matrix units.
+        let (elem, dim) = (self.q.tensor.dtype(), self.q.dim.max(self.v.dim));
+        let tile = Tile::choose_forward(gpu, elem, dim, self.max_queries()).unwrap_or(self.tile);
         Fused { tile, q: q.rows(), k: k.rows(), v: v.rows(), ..self.clone() }.forward_in_quads(gpu, o.tensor(), lse)?;
         o.give_back(gpu, self.op)
     }

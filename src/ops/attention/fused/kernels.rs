@@ -115,7 +115,8 @@ impl Common {
 
     fn all(caps: &Caps, tiles: impl Iterator<Item = Tile>) -> Vec<Self> {
         let mut all = vec![];
-        for (tile, elem) in tiles.flat_map(|tile| floats(caps).iter().map(move |&elem| (tile, elem))) {
+        let stored = |tile: Tile| floats(caps).iter().filter(move |&&elem| tile.units.is_none() || elem == DType::F16);
+        for (tile, elem) in tiles.flat_map(|tile| stored(tile).map(move |&elem| (tile, elem))) {
             for (mask, bias) in BOTH.into_iter().flat_map(|mask| BOTH.map(|bias| (mask, bias))) {
                 all.extend(BOTH.map(|extras| Common { tile, elem, mask, bias, extras }));
             }
@@ -159,7 +160,10 @@ impl Backward {
         let with = |common: Common| {
             floats(caps).iter().filter(move |&&d_o| Backward::serves(common.elem, d_o)).map(move |&d_o| Backward { common, d_o })
         };
-        Common::all(caps, Tile::all(caps).into_iter().filter(|tile| !tile.few())).into_iter().flat_map(with).collect()
+        Common::all(caps, Tile::all(caps).into_iter().filter(|tile| !tile.few() && tile.units.is_none()))
+            .into_iter()
+            .flat_map(with)
+            .collect()
     }
 }
 

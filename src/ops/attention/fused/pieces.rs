@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Fused, Rows, Sequence};
+use super::{Fused, Rows, Sequence, Tile};
 use crate::gpu::{Gpu, Tensor, View, Work};
 use crate::ops::attention::options::MAX_LENGTH;
 use crate::{Error, Result};
@@ -220,7 +220,11 @@ impl<'a> Fused<'a> {
         let quads = (self.q.dim + self.v.dim).div_ceil(4) as u32;
         let columns = self.tile.columns() as u32;
         // Of one tile, at most: two products of rows, two of marked coefficients, each with its staging; then drawing.
-        let products = if self.tile.broadcast { quads + 2 * columns } else { 4 * quads + 5 * columns };
+        let products = match self.tile {
+            Tile { units: Some(_), .. } => 16 * (quads + columns),
+            Tile { broadcast: true, .. } => quads + 2 * columns,
+            _ => 4 * quads + 5 * columns,
+        };
         let drawn = if self.options.dropout_p > 0.0 { 8 * 21 } else { 0 };
         let tiles = rounds / (products + drawn + 64);
         let walk = tiles as usize * self.tile.columns() / self.group();

@@ -1,12 +1,14 @@
 //! The shapes of tiles, and which one a device gets.
 
-use crate::gpu::{Caps, Choice, Gpu, Knobs};
+use crate::DType;
+use crate::gpu::{Caps, Choice, Gpu, Knobs, MatrixTeams};
 use crate::ops::Tuning;
 
 /// How operands reach those that multiply them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Workgroup,
+    Units,
 }
 
 /// By the dimension of a head.
@@ -14,14 +16,19 @@ impl Choice for Scheme {
     const NAME: &'static str = "attention tile";
 
     fn all(caps: &Caps) -> Vec<(String, Self)> {
-        let broadcast = Tile::all(caps).iter().any(|tile| tile.broadcast);
-        broadcast.then(|| ("workgroup memory".into(), Scheme::Workgroup)).into_iter().collect()
+        let has = |which: fn(&Tile) -> bool| Tile::all(caps).iter().any(which);
+        let (broadcast, units) = (has(|tile| tile.broadcast), has(|tile| tile.units.is_some()));
+        let staged = (broadcast || units).then(|| ("workgroup memory".into(), Scheme::Workgroup));
+        let units = (units && caps.software).then(|| ("matrix units".into(), Scheme::Units));
+        staged.into_iter().chain(units).collect()
     }
 }
 
 /// How a workgroup is laid out: the knobs of shaders/lib/tile.wgsl.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Tile {
+    /// Matrix units multiply, which serve the forward of f16.
+    pub units: Option<MatrixTeams>,
     /// Operands go from register to register within a subgroup, which is as wide as a team.
     pub broadcast: bool,
     /// Invocations of a team, which shares 8 rows.
@@ -46,8 +53,18 @@ impl Tile {
     /// Few rows are queries that decode: there a workgroup is one team, and the keys are split over several (see [`FEW`]).
     pub fn choose(gpu: &Gpu, dim: usize, rows: usize) -> Option<Self> {
         let staged = gpu.choice(dim) == Some(Scheme::Workgroup);
-        let serves = |tile: &Tile| tile.dim() >= dim && !(staged && tile.broadcast) && tile.few() == (rows <= FEW);
-        Tile::all(gpu.caps()).into_iter().find(serves)
+        let serves = |tile: &Tile| tile.units.is_none() && !(staged && tile.broadcast) && tile.few() == (rows <= FEW);
+        Tile::all(gpu.caps()).into_iter().find(|tile| tile.dim() >= dim && serves(tile))
+    }
+
+    /// The one for the forward of q, k and v that are stored alike: on matrix units, where they are and what they take, and else as
+    /// [`Tile::choose`]. Software pretends to have units, and is slower with them.
+    pub fn choose_forward(gpu: &Gpu, elem: DType, dim: usize, rows: usize) -> Option<Self> {
+        let scheme = gpu.choice(dim);
+        let wanted = scheme == Some(Scheme::Units) || (scheme.is_none() && !gpu.caps().software);
+        let serves = |tile: &Tile| tile.units.is_some() && tile.dim() >= dim;
+        let units = Tile::all(gpu.caps()).into_iter().find(serves).filter(|_| wanted && elem == DType::F16 && rows > FEW);
+        units.or_else(|| Tile::choose(gpu, dim, rows))
     }
 
     /// The choice of a device, and what it would have been without its subgroups.
@@ -60,15 +77,32 @@ impl Tile {
     /// In workgroup memory 64 invocations take 12 to 15 KiB. Where subgroups have one width and run on a CPU, registers are cheap and
     /// memory is not, so that teams of a subgroup win.
     pub fn all(caps: &Caps) -> Vec<Self> {
-        let staged = |grid_x, grid_y, quads, panel| Tile { broadcast: false, grid_x, grid_y, quads, panel };
+        let staged = |grid_x, grid_y, quads, panel| Tile { units: None, broadcast: false, grid_x, grid_y, quads, panel };
         let mut all = vec![];
         if let Some(width) = caps.subgroup_width().filter(|width| caps.software && (8..=16).contains(width)) {
-            let broadcast = |quads, grid_y| Tile { broadcast: true, grid_x: width, grid_y, quads, panel: 4 };
+            let broadcast = |quads, grid_y| Tile { units: None, broadcast: true, grid_x: width, grid_y, quads, panel: 4 };
             all.extend([broadcast(1, 64 / width), broadcast(2, 64 / width), broadcast(1, 1), broadcast(2, 1)]);
         }
         all.extend([staged(8, 8, 1, 8), staged(8, 8, 2, 8), staged(16, 4, 2, 8), staged(32, 2, 2, 4)]);
         all.extend([staged(32, 1, 1, 4), staged(32, 1, 2, 4)]);
+        if let Some(teams) = caps.matrix_teams() {
+            let on_units =
+                |grid_x, quads| Tile { units: Some(teams), broadcast: false, grid_x, grid_y: teams.lanes / grid_x, quads, panel: 0 };
+            let tiles = [(8, 1), (8, 2), (16, 2), (32, 2)].map(|(grid_x, quads)| on_units(grid_x, quads));
+            all.extend(tiles.into_iter().filter(|tile| tile.fits(caps, teams)));
+        }
         all
+    }
+
+    /// Whether the blocks of matrix units divide this tile evenly among the subgroups, and a workgroup has memory for it.
+    fn fits(&self, caps: &Caps, MatrixTeams { size, lanes }: MatrixTeams) -> bool {
+        let (rows, columns, width) = (8 * self.grid_y, 4 * self.grid_x, 4 * self.quads * self.grid_x);
+        let blocks = |columns: u32| (rows * columns).is_multiple_of(MatrixTeams::TEAMS * size * size);
+        let even = |columns: u32| rows.is_multiple_of(size) && columns.is_multiple_of(size) && blocks(columns);
+        let results = ((MatrixTeams::TEAMS + 1) * size * size).max(self.grid_x * rows);
+        // As in shaders/lib/tile_units.wgsl, and a little for single variables.
+        let bytes = 2 * ((rows + columns) * 32).max(size * width) + 2 * 2 * rows * columns + 4 * results + 32;
+        lanes.is_multiple_of(self.grid_x) && even(columns) && even(width) && bytes <= caps.max_workgroup_bytes
     }
 
     /// The largest head dimension that it serves.
@@ -78,7 +112,7 @@ impl Tile {
 
     /// Whether it is for few rows.
     pub fn few(&self) -> bool {
-        self.grid_y == 1
+        self.grid_y == 1 && self.units.is_none()
     }
 
     /// Rows of a tile.
@@ -93,6 +127,9 @@ impl Tile {
 
     /// The knobs of shaders/lib/tile.wgsl.
     pub fn knobs(self) -> Knobs {
+        if let Some(teams) = self.units {
+            return teams.knobs().flag("UNITS", true).u32("GRID_X", self.grid_x).u32("QUADS", self.quads);
+        }
         let knobs = Knobs::new().u32("GRID_X", self.grid_x).u32("GRID_Y", self.grid_y).u32("QUADS", self.quads).u32("PANEL", self.panel);
         knobs.flag("SUBGROUPS", self.broadcast)
     }
