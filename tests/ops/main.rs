@@ -264,9 +264,9 @@ fn a_wrong_result_is_found() {
     assert!(message.contains("over the budget"), "{message}");
 }
 
-/// Where a device has matrix units, a case of f16 runs on them: on software when asked, otherwise of itself. scripts/test-matrix-units.sh
-/// sees to it that there is such a device.
-fn run_on_matrix_units(op: &str, case: &str, kernel: &str) {
+/// Where a device has matrix units, cases of f16 run on them and are right: on software when asked, otherwise of themselves.
+/// scripts/test-matrix-units.sh sees to it that there is such a device.
+fn run_on_matrix_units(op: &str, cases: &[Case], kernel: &str) {
     // Of its own: a trace is of everything that runs on a device.
     let gpu = Device::Default.open();
     let op = find(op).unwrap();
@@ -278,13 +278,15 @@ fn run_on_matrix_units(op: &str, case: &str, kernel: &str) {
         println!("not tested: {} has no matrix units", gpu.info().name);
         return;
     };
-    let case = op.cases().into_iter().find(|known| known.name == case).unwrap();
-    let gpu = (tuning.pin)(&gpu);
-    let run = op.prepare(&gpu, &case.request(op, 1).unwrap()).unwrap();
-    let (_, trace) = gpu.trace(run).unwrap();
-    let is = |step: &Step| match step {
-        Step::Dispatch(dispatch) => dispatch.variant.kernel.name == kernel && dispatch.variant.knobs.uses_matrix_units(),
-        Step::Write { .. } => false,
-    };
-    assert!(trace.steps.iter().any(is), "{:?}", trace.steps);
+    for case in cases {
+        let request = case.request(op, 1).unwrap();
+        let (outcome, trace) = gpu.trace(|| Expected::new(op, &request)?.verify(&gpu, op, &request, &tuning)).unwrap();
+        let Outcome::Checked(checks) = outcome else { panic!("{} was not run", case.name) };
+        assert_eq!(wrong(&checks), None, "{}", case.name);
+        let is = |step: &Step| match step {
+            Step::Dispatch(dispatch) => dispatch.variant.kernel.name == kernel && dispatch.variant.knobs.uses_matrix_units(),
+            Step::Write { .. } => false,
+        };
+        assert!(trace.steps.iter().any(is), "{}: {:?}", case.name, trace.steps);
+    }
 }

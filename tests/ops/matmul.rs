@@ -2,6 +2,7 @@ use crate::{assert_close, bits, floats, gpu, normal, run};
 use wattn::ops::matmul::{self, MatmulOptions};
 use wattn::ops::philox::Rng;
 
+use wattn::ops::Case;
 use wattn::{Array, DType, f16};
 
 crate::cases!("matmul");
@@ -50,7 +51,8 @@ fn the_transpose_of_a_product_is_the_product_of_transposes() {
 
 #[test]
 fn products_of_f16_run_on_matrix_units() {
-    crate::run_on_matrix_units("matmul", "f16_quads", "matmul/units");
+    let case = Case::new("f16", "68,132,36", &[("dtype", "f16")]);
+    crate::run_on_matrix_units("matmul", &[case], "matmul/units");
 }
 
 /// A batch is its matrices, one by one.

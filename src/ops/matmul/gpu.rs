@@ -180,6 +180,13 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
         .collect()
 }
 
+/// Records y = a b, or y += a b, with sums in an order that does not depend on how many rows and columns there are: a row has the same bits
+/// alone as among others.
+pub(crate) fn run_by_tiles(gpu: &Gpu, product: &Product) -> Result<()> {
+    let scheme = gpu.choice(product.m.min(product.n));
+    product.run(gpu, |piece| Way::choose(gpu.caps(), piece, scheme, false))
+}
+
 /// Records y = a b, or y += a b. What few workgroups would do is split along its sums.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
     let turned = Thin::turned(product);

@@ -91,7 +91,7 @@ impl Steps<'_> {
     fn product(&self, gpu: &Gpu, [m, n, k]: [usize; 3], a: Matrices, b: Matrices, y: Matrices) -> Result<()> {
         let op = self.layer.problem.cell.op();
         let product = Product { op, batch: &[], m, n, k, scale: 1.0, accumulate: false, a, b, extra: Extra::None, y };
-        if self.layer.packed { weighted_sum::gpu::run(gpu, &product) } else { matmul::gpu::run(gpu, &product) }
+        if self.layer.packed { weighted_sum::gpu::run(gpu, &product) } else { matmul::gpu::run_by_tiles(gpu, &product) }
     }
 
     /// The rows of all times and sequences, and the columns of a row of the gates.

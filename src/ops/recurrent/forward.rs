@@ -81,7 +81,8 @@ impl Layer<'_> {
             extra: bias.as_ref().map_or(Extra::None, |tensor| Extra::OfY(Matrices { tensor, start: 0, row: 0, col: 1, batch: &[] })),
             y: Matrices { tensor: &gates, start: 0, row: columns, col: 1, batch: &[] },
         };
-        matmul::run(gpu, &product)?;
+        // Steps in one call or in many: the same bits.
+        matmul::run_by_tiles(gpu, &product)?;
         Ok(gates)
     }
 }
