@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use criterion::{Criterion, Throughput};
 use wattn::gpu::Span;
-use wattn::ops::check::Expected;
+use wattn::ops::check::{self, Expected};
 use wattn::ops::philox::Rng;
 use wattn::ops::{Arrays, Case, Cost, Operation, Request};
 use wattn::{Array, Data, Gpu, GpuOptions, Result, Tensor};
@@ -147,21 +147,14 @@ impl Timer {
 
 /// The benches of one operation.
 pub struct Bench {
-    pub gpu: Gpu,
-    timer: Timer,
+    pub timer: Timer,
     op: &'static dyn Operation,
 }
 
 impl Bench {
     /// As [`Timer::new`].
     pub fn new(op: &'static dyn Operation) -> Self {
-        let timer = Timer::new(op.spec().name);
-        Bench { gpu: timer.gpu.clone(), timer, op }
-    }
-
-    /// As [`Timer::testing`].
-    pub fn testing(&self) -> bool {
-        self.timer.testing
+        Bench { timer: Timer::new(op.spec().name), op }
     }
 
     /// Times cases that the reference computes in seconds.
@@ -176,21 +169,21 @@ impl Bench {
 
     /// Times cases for hardware, whose reference would take minutes: a part of each is verified.
     pub fn large(&mut self, cases: &[Case], part: Part) {
-        let software = self.gpu.caps().software;
+        let software = self.timer.gpu.caps().software;
         let cases: Vec<Case> = cases.iter().filter(|case| case.quick || !software).cloned().collect();
         self.chosen(&cases, Some(part));
     }
 
     fn chosen(&mut self, cases: &[Case], part: Option<Part>) {
-        let testing = self.testing();
+        let testing = self.timer.testing();
         for case in cases.iter().filter(|case| case.quick == testing) {
-            if !self.gpu.caps().f16 && case.settings.contains(&("dtype", "f16")) {
+            if !self.timer.gpu.caps().f16 && case.settings.contains(&("dtype", "f16")) {
                 eprintln!("{}/{}: skipped, the device cannot store f16", self.op.spec().name, case.name);
                 continue;
             }
             let request = self.request(case);
             let cost = must(case.name, self.op.cost(&request));
-            let (gpu, op) = (self.gpu.clone(), self.op);
+            let (gpu, op) = (self.timer.gpu.clone(), self.op);
             self.timer.time(case.name, case.shape, cost, || {
                 let mut run = must(case.name, op.prepare(&gpu, &request));
                 let outputs = must(case.name, run());
@@ -204,22 +197,6 @@ impl Bench {
     pub fn request(&self, case: &Case) -> Request {
         must(case.name, case.request(self.op, SEED))
     }
-
-    /// As [`Timer::time`].
-    pub fn time<R: FnMut(u64) -> Result<Vec<f64>>>(
-        &mut self,
-        name: &str,
-        shape: &str,
-        cost: Cost,
-        prepare: impl FnOnce() -> R,
-    ) -> Vec<f64> {
-        self.timer.time(name, shape, cost, prepare)
-    }
-
-    /// As [`Timer::finish`].
-    pub fn finish(self) {
-        self.timer.finish();
-    }
 }
 
 /// Compares what the device returned with the reference, and stops the bench when it is wrong.
@@ -232,8 +209,9 @@ pub fn verify(op: &dyn Operation, request: &Request, outputs: Vec<(String, Tenso
         request.tensors = part(&request.tensors);
     }
     let checks = must(name, Expected::new(op, &request)).compare(op, &got);
-    let wrong: Vec<String> = checks.iter().filter(|check| !check.ok).map(|check| check.to_string()).collect();
-    assert!(wrong.is_empty(), "{name} is wrong, so it is not timed: {}", wrong.join("; "));
+    if let Some(faults) = check::wrong(&checks) {
+        panic!("{name} is wrong, so it is not timed: {faults}");
+    }
 }
 
 /// The seconds of each of some iterations.
@@ -241,8 +219,7 @@ pub fn seconds(gpu: &Gpu, iterations: u64, mut run: impl FnMut() -> Result<()>) 
     if gpu.caps().timestamps {
         let (_, spans) = gpu.profile(|| (0..iterations).try_for_each(|_| run()))?;
         let each = spans.len() / iterations as usize;
-        let of = |spans: &[Span]| spans.iter().filter_map(|span| span.seconds).sum();
-        return Ok(spans.chunks(each).map(of).collect());
+        return Ok(spans.chunks(each).map(Span::total).collect());
     }
     gpu.finish()?;
     let start = Instant::now();

@@ -59,13 +59,13 @@ fn one_head(tensors: &Arrays) -> Arrays {
 /// Prints the device memory of forward and backward, beside what inputs, outputs and gradients take. The longer lengths take minutes on a
 /// driver that runs on the CPU.
 fn memory(bench: &Bench) {
-    let (gpu, options) = (&bench.gpu, AttentionOptions { causal: true, ..Default::default() });
-    let longest = if bench.testing() { 256 } else { 16_384 };
+    let (gpu, options) = (&bench.timer.gpu, AttentionOptions { causal: true, ..Default::default() });
+    let longest = if bench.timer.testing() { 256 } else { 16_384 };
     let wanted = std::env::args().skip(1).find(|arg| !arg.starts_with('-'));
     if wanted.is_some_and(|filter| !"attention/memory".contains(&filter)) {
         return;
     }
-    for seq in (8..15).map(|n| 1 << n).filter(|&seq| seq <= longest && (seq >= 1024 || bench.testing())) {
+    for seq in (8..15).map(|n| 1 << n).filter(|&seq| seq <= longest && (seq >= 1024 || bench.timer.testing())) {
         let shape = [1, 4, seq, 64];
         let draw = |seed| gpu.tensor(&Rng::new(seed).normals(4 * seq * 64), &shape);
         let run = || -> Result<(u64, u64)> {
@@ -93,5 +93,5 @@ fn main() {
     bench.cases(CASES);
     bench.large(LARGE, one_head);
     memory(&bench);
-    bench.finish();
+    bench.timer.finish();
 }

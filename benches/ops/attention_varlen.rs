@@ -22,5 +22,5 @@ const CASES: &[Case] = &[
 fn main() {
     let mut bench = Bench::new(&AttentionVarlen);
     bench.cases(CASES);
-    bench.finish();
+    bench.timer.finish();
 }

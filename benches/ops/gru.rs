@@ -30,5 +30,5 @@ fn main() {
     let mut bench = Bench::new(&Gru);
     bench.cases(CASES);
     bench.large(LARGE, last_sequence);
-    bench.finish();
+    bench.timer.finish();
 }

@@ -17,5 +17,5 @@ const CASES: &[Case] = &[
 fn main() {
     let mut bench = Bench::new(&Linear);
     bench.cases(CASES);
-    bench.finish();
+    bench.timer.finish();
 }

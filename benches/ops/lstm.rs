@@ -52,5 +52,5 @@ fn main() {
     bench.cases(CASES);
     bench.parts(BY_PART, last_sequence);
     bench.large(LARGE, last_sequence);
-    bench.finish();
+    bench.timer.finish();
 }

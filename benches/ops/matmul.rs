@@ -84,15 +84,15 @@ fn naive(gpu: &Gpu, a: &Tensor, b: &Tensor) -> Result<Tensor> {
 
 /// Times the naive product with the tiled one before each of its iterations, and prints how many times faster the tiled one is.
 fn against_naive(bench: &mut Bench) -> Result<()> {
-    let testing = bench.testing();
+    let testing = bench.timer.testing();
     let (name, shape) = if testing { ("65_forward_naive", "65,67,63") } else { ("1024_forward_naive", "1024,1024,1024") };
     let request = bench.request(&Case::new(name, shape, &[]).edit(forward));
-    let gpu = bench.gpu.clone();
+    let gpu = bench.timer.gpu.clone();
     let (a, b) = (gpu.upload(&request.tensors["a"])?, gpu.upload(&request.tensors["b"])?);
     let mut run_tiled = Matmul.prepare(&gpu, &request)?;
     let y = ("y".to_string(), naive(&gpu, &a, &b)?);
     let mut tiled = vec![];
-    let mut naive = bench.time(name, shape, Matmul.cost(&request)?, || {
+    let mut naive = bench.timer.time(name, shape, Matmul.cost(&request)?, || {
         verify(&Matmul, &request, vec![y], None);
         |iterations| {
             let mut seconds_naive = vec![];
@@ -116,6 +116,6 @@ fn main() -> Result<()> {
     bench.cases(CASES);
     bench.large(LARGE, rows);
     against_naive(&mut bench)?;
-    bench.finish();
+    bench.timer.finish();
     Ok(())
 }

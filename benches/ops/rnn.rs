@@ -27,5 +27,5 @@ fn main() {
     let mut bench = Bench::new(&Rnn);
     bench.cases(CASES);
     bench.large(LARGE, last_sequence);
-    bench.finish();
+    bench.timer.finish();
 }

@@ -24,5 +24,5 @@ const CASES: &[Case] = &[
 fn main() {
     let mut bench = Bench::new(&Softmax);
     bench.cases(CASES);
-    bench.finish();
+    bench.timer.finish();
 }

@@ -20,5 +20,5 @@ const CASES: &[Case] = &[
 fn main() {
     let mut bench = Bench::new(&Sum);
     bench.cases(CASES);
-    bench.finish();
+    bench.timer.finish();
 }

@@ -30,5 +30,5 @@ fn mask(tensors: &mut Arrays, rng: &mut Rng) {
 fn main() {
     let mut bench = Bench::new(&WeightedSum);
     bench.cases(CASES);
-    bench.finish();
+    bench.timer.finish();
 }

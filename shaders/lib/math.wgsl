@@ -20,6 +20,10 @@ fn is_finite(x: f32) -> bool {
     return (bitcast<u32>(x) & 0x7f800000u) != 0x7f800000u;
 }
 
+fn finite(v: vec4<f32>) -> vec4<bool> {
+    return vec4(is_finite(v.x), is_finite(v.y), is_finite(v.z), is_finite(v.w));
+}
+
 // A coefficient of minus zero marks a pair that is hidden: what it would multiply is not used, NaN included.
 fn hidden() -> f32 {
     var bits = MINUS_ZERO;

@@ -136,10 +136,6 @@ var<workgroup> panel: array<vec4<f32>, PANEL * DEEP>;
 // Set once a staged operand of a guarded tile holds a number that is not finite.
 var<workgroup> not_finite: atomic<u32>;
 
-fn all_finite(v: vec4<f32>) -> bool {
-    return is_finite(v.x) && is_finite(v.y) && is_finite(v.z) && is_finite(v.w);
-}
-
 // Stages `count` rows from `row0` on, `quads` quads of each from `first` on, four by four turned around.
 fn stage_across(source: u32, row0: u32, count: u32, first: u32, quads: u32, to: u32) {
     for (var i = lane; i < count / 4u * quads; i += LANES) {
@@ -221,7 +217,7 @@ fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
             let quad = i % (QUADS * GRID_X);
             let staged = quad_of(b, first + j0 + k, quad);
             panel[k * DEEP + quad] = staged;
-            if guarded && !all_finite(staged) {
+            if guarded && !all(finite(staged)) {
                 atomicStore(&not_finite, 1u);
             }
         }
@@ -242,34 +238,16 @@ fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
     }
 }
 
-// GRID_X, read from memory: lavapipe takes minutes to compile the loop below when it knows the length and writes all of it out. naga hides it.
-var<workgroup> team: u32;
-
-fn team_reduce(mine: Eight, maximum: bool) -> Eight {
-    workgroupBarrier();
-    let own = 2u * y;
-    shared_tile[x * PITCH + own] = mine.lo;
-    shared_tile[x * PITCH + own + 1u] = mine.hi;
-    if lane == 0u {
-        team = GRID_X;
-    }
-    workgroupBarrier();
-    var all = Eight(shared_tile[own], shared_tile[own + 1u]);
-    for (var i = 1u; i < team; i++) {
-        let lo = shared_tile[i * PITCH + own];
-        let hi = shared_tile[i * PITCH + own + 1u];
-        all.lo = select(all.lo + lo, max(all.lo, lo), maximum);
-        all.hi = select(all.hi + hi, max(all.hi, hi), maximum);
-    }
-    return all;
+fn lay_out(mine: Eight) {
+    shared_tile[x * PITCH + 2u * y] = mine.lo;
+    shared_tile[x * PITCH + 2u * y + 1u] = mine.hi;
 }
 
-fn team_max(mine: Eight) -> Eight {
-    return team_reduce(mine, true);
+fn laid_out(place: u32) -> Eight {
+    let at = place * PITCH + 2u * y;
+    return Eight(shared_tile[at], shared_tile[at + 1u]);
 }
 
-fn team_sum(mine: Eight) -> Eight {
-    return team_reduce(mine, false);
-}
+#import team
 
 #end

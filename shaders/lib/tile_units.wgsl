@@ -9,8 +9,8 @@
 // Units would multiply what must not be used by the zero of a hidden pair, NaN included. So what is not finite is staged as zero, and
 // added apart where it counts.
 
-#import block
 #import matrix
+#import team
 
 const GRID_X: u32 = 8u; // invocations of a team: 8, 16 or 32
 const GRID_Y: u32 = LANES / GRID_X; // teams
@@ -152,16 +152,12 @@ fn coefficients(j: u32) -> Eight {
     return Eight(vec4(of_row[0], of_row[1], of_row[2], of_row[3]), vec4(of_row[4], of_row[5], of_row[6], of_row[7]));
 }
 
-fn all_finite(v: vec4<f32>) -> bool {
-    return is_finite(v.x) && is_finite(v.y) && is_finite(v.z) && is_finite(v.w);
-}
-
 fn finite_part(v: vec4<f32>) -> vec4<f32> {
-    return select(vec4<f32>(), v, vec4(is_finite(v.x), is_finite(v.y), is_finite(v.z), is_finite(v.w)));
+    return select(vec4<f32>(), v, finite(v));
 }
 
 fn other_part(v: vec4<f32>) -> vec4<f32> {
-    return select(v, vec4<f32>(), vec4(is_finite(v.x), is_finite(v.y), is_finite(v.z), is_finite(v.w)));
+    return select(v, vec4<f32>(), finite(v));
 }
 
 // What is not finite of a panel's rows, added one by one.
@@ -209,7 +205,7 @@ fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
             for (var n = 0u; n < 4u; n++) {
                 panel[4u * i + n] = f16(staged[n]);
             }
-            if !all_finite(values) {
+            if !all(finite(values)) {
                 atomicStore(&not_finite, 1u);
             }
         }
@@ -243,38 +239,17 @@ fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
     }
 }
 
-// GRID_X, read from memory: lavapipe takes minutes to compile the loop below when it knows the length and writes all of it out.
-var<workgroup> team: u32;
-
-fn team_reduce(mine: Eight, maximum: bool) -> Eight {
-    workgroupBarrier();
-    let own = x * ROWS + 8u * y;
+fn lay_out(mine: Eight) {
     for (var r = 0u; r < 8u; r++) {
-        results[own + r] = pick(mine, r);
+        results[x * ROWS + 8u * y + r] = pick(mine, r);
     }
-    if lane == 0u {
-        team = GRID_X;
-    }
-    workgroupBarrier();
-    var all = mine;
-    for (var i = 0u; i < team; i++) {
-        let at = i * ROWS + 8u * y;
-        let lo = vec4(results[at], results[at + 1u], results[at + 2u], results[at + 3u]);
-        let hi = vec4(results[at + 4u], results[at + 5u], results[at + 6u], results[at + 7u]);
-        if i == 0u {
-            all = Eight(lo, hi);
-        } else {
-            all.lo = select(all.lo + lo, max(all.lo, lo), maximum);
-            all.hi = select(all.hi + hi, max(all.hi, hi), maximum);
-        }
-    }
-    return all;
 }
 
-fn team_max(mine: Eight) -> Eight {
-    return team_reduce(mine, true);
-}
-
-fn team_sum(mine: Eight) -> Eight {
-    return team_reduce(mine, false);
+fn laid_out(place: u32) -> Eight {
+    let at = place * ROWS + 8u * y;
+    let hi = at + 4u;
+    return Eight(
+        vec4(results[at], results[at + 1u], results[at + 2u], results[at + 3u]),
+        vec4(results[hi], results[hi + 1u], results[hi + 2u], results[hi + 3u]),
+    );
 }

@@ -9,19 +9,14 @@
 // Source    Goto & van de Geijn 2008, doi:10.1145/1356052.1356053 (blocking by panels)
 // Twin      src/ops/matmul/cpu.rs
 
-#import batched
 #import product
+#import result
 
 alias elem_a = f32;
 alias elem_b = f32;
-alias elem_y = f32;
 
 @group(0) @binding(1) var<storage, read> a: array<elem_a>; // [batch.., m, k]
 @group(0) @binding(2) var<storage, read> b: array<elem_b>; // [batch.., k, n]
-#if BIAS
-@group(0) @binding(3) var<storage, read> bias: array<f32>; // [n]
-#end
-@group(0) @binding(4) var<storage, read_write> y: array<elem_y>; // [batch.., m, n]
 
 fn load_a(row: u32, k: u32) -> f32 {
     if row >= params.m || k >= params.k {
@@ -42,18 +37,7 @@ fn store(row: u32, col: u32, c: vec4<f32>) {
         return;
     }
     for (var i = 0u; i < columns_left(col); i++) {
-        var sum = params.scale * c[i];
-#if BIAS
-        // Once: a later dispatch of the same sum adds to what this one stores.
-        if params.accumulate == 0u {
-            sum += bias[extra_at(0u, col + i)];
-        }
-#end
-        let at = y_at(row, col + i);
-        if params.accumulate == 1u {
-            sum += f32(y[at]);
-        }
-        y[at] = elem_y(sum);
+        put(row, col + i, c[i]);
     }
 }
 

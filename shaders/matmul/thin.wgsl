@@ -9,7 +9,7 @@
 // Memory    reads b m/ROWS times and a n/COLS times, of which b is what counts; writes y once
 // Twin      src/ops/matmul/cpu.rs
 
-#import batched
+#import result
 
 const PARTS: u32 = 32u; // a power of two; 1 where sums are short
 const COLS: u32 = 8u;
@@ -19,7 +19,6 @@ const B_ALONG_K: bool = true;
 const SLICE: u32 = 2048u * PARTS;
 
 alias elem = f32; // of a and b
-alias elem_y = f32;
 
 #if SINGLE
 const ROWS: u32 = 1u;
@@ -31,10 +30,6 @@ alias sums = vec4<f32>;
 
 @group(0) @binding(1) var<storage, read> a: array<elem>; // [batch.., m, k]
 @group(0) @binding(2) var<storage, read> b: array<elem>; // [batch.., k, n]
-#if BIAS
-@group(0) @binding(3) var<storage, read> bias: array<f32>; // [m, n]
-#end
-@group(0) @binding(4) var<storage, read_write> y: array<elem_y>; // [batch.., m, n]
 
 // [part, column]
 var<workgroup> partials: array<sums, LANES>;
@@ -50,24 +45,6 @@ fn coefficients(row0: u32, k: u32) -> sums {
 #else
     return vec4(coefficient(row0, k), coefficient(row0 + 1u, k), coefficient(row0 + 2u, k), coefficient(row0 + 3u, k));
 #end
-}
-
-fn store(row: u32, col: u32, c: f32) {
-    if row >= params.m || col >= params.n {
-        return;
-    }
-    var sum = params.scale * c;
-#if BIAS
-    // Once: a later dispatch of the same sum adds to what this one stores.
-    if params.accumulate == 0u {
-        sum += bias[extra_at(row, col)];
-    }
-#end
-    let at = y_at(row, col);
-    if params.accumulate == 1u {
-        sum += f32(y[at]);
-    }
-    y[at] = elem_y(sum);
 }
 
 @compute @workgroup_size(LANES)
@@ -93,15 +70,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             partials[part * COLS + own] += partials[(part + half) * COLS + own];
         }
     }
-    if part > 0u {
+    if part > 0u || col >= params.n {
         return;
     }
 #if SINGLE
-    store(row0, col, partials[own]);
+    put(row0, col, partials[own]);
 #else
     let c = partials[own];
-    for (var r = 0u; r < ROWS; r++) {
-        store(row0 + r, col, c[r]);
+    for (var r = 0u; r < min(ROWS, params.m - row0); r++) {
+        put(row0 + r, col, c[r]);
     }
 #end
 }

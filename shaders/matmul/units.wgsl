@@ -13,8 +13,8 @@
 // where what is outside is zero. Each of TEAMS subgroups has its part of the tile. Where there are more, because subgroups are smaller
 // than the largest, those left over do what another does, and nobody takes it.
 
-#import batched
 #import matrix
+#import result
 
 const TILE: u32 = 64u;
 const SLICE: u32 = 2048u; // multiple of PANEL
@@ -23,8 +23,6 @@ const TEAMS_X: u32 = 2u;
 const TEAMS_Y: u32 = 2u;
 const A_ALONG_K: bool = true; // rows of a go along memory, otherwise its columns
 const B_ALONG_K: bool = true; // columns of b go along memory, otherwise its rows
-
-alias elem_y = f32;
 
 // Blocks of a team, side by side and one above the other.
 const BLOCKS_X: u32 = TILE / (TEAMS_X * SIZE);
@@ -42,10 +40,6 @@ const_assert(PANEL % SIZE == 0u && SLICE % PANEL == 0u);
 @group(0) @binding(1) var<storage, read> a: array<f16>;
 @group(0) @binding(2) var<storage, read> b: array<f16>;
 #end
-#if BIAS
-@group(0) @binding(3) var<storage, read> bias: array<f32>; // [n]
-#end
-@group(0) @binding(4) var<storage, read_write> y: array<elem_y>; // [batch.., m, n]
 
 // A panel lies as its matrix does: lines of what goes along memory, each a little longer, so that neighbours use different memory banks.
 const PADDING: u32 = 8u;
@@ -132,24 +126,6 @@ fn block_b(team: u32, x: u32, k: u32) -> unit_b {
     return coopLoadT<unit_b>(&panel_b[k * B_PITCH + col], B_PITCH);
 }
 
-fn store(row: u32, col: u32, value: f32) {
-    if row >= params.m || col >= params.n {
-        return;
-    }
-    var sum = params.scale * value;
-#if BIAS
-    // Once: a later dispatch of the same sum adds to what this one stores.
-    if params.accumulate == 0u {
-        sum += bias[extra_at(0u, col)];
-    }
-#end
-    let at = y_at(row, col);
-    if params.accumulate == 1u {
-        sum += f32(y[at]);
-    }
-    y[at] = elem_y(sum);
-}
-
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -185,9 +161,11 @@ fn main(
         workgroupBarrier();
         for (var i = local; i < TEAMS * ELEMENTS; i += LANES) {
             let owner = i / ELEMENTS;
-            let row = (owner / TEAMS_X * BLOCKS_Y + block / BLOCKS_X) * SIZE + i / SIZE % SIZE;
-            let col = (owner % TEAMS_X * BLOCKS_X + block % BLOCKS_X) * SIZE + i % SIZE;
-            store(row0 + row, col0 + col, results[i]);
+            let row = row0 + (owner / TEAMS_X * BLOCKS_Y + block / BLOCKS_X) * SIZE + i / SIZE % SIZE;
+            let col = col0 + (owner % TEAMS_X * BLOCKS_X + block % BLOCKS_X) * SIZE + i % SIZE;
+            if row < params.m && col < params.n {
+                put(row, col, results[i]);
+            }
         }
         workgroupBarrier();
     }

@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Session, Verdict, chosen_ops, describe, print};
-use crate::gpu::{Finding, Gpu, Tunings};
+use super::{Session, Verdict, describe, print};
+use crate::gpu::{Finding, Gpu, Span, Tunings};
 use crate::io;
-use crate::ops::check::{Expected, Outcome};
+use crate::ops::check::{self, Expected, Outcome};
 use crate::ops::{Operation, Prepared, Request, Settings, Tuning};
 use crate::{Error, Result};
 
@@ -62,7 +62,6 @@ struct Row {
 
 /// Runs the subcommand.
 pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
-    let names: Vec<&str> = chosen_ops(COMMAND, &args.ops)?.iter().map(|op| op.spec().name).collect();
     if let Some(name) = args.ops.iter().find(|name| SEARCHES.iter().all(|(op, ..)| op != name)) {
         return Err(super::unknown(COMMAND, "OP", name, SEARCHES.iter().map(|(op, ..)| *op)));
     }
@@ -72,22 +71,19 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     };
     let Some(gpu) = session.gpu(false, COMMAND)? else { return Ok(Verdict::Wrong) };
     let gpu = gpu.untuned();
-    let (mut rows, mut findings, mut right) = (vec![], vec![], true);
-    let searches: Vec<_> = SEARCHES.iter().filter(|(name, ..)| names.contains(name)).collect();
-    let choices: Vec<&str> = searches.iter().map(|(_, choice, _)| *choice).collect();
-    for &&(name, choice, shapes) in searches.iter().filter(|_| !args.forget) {
-        let op = super::find_op(COMMAND, name)?;
-        for shape in shapes {
-            match tune(&gpu, op, choice, shape) {
-                Ok((row, found)) => {
-                    rows.push(row);
-                    findings.extend(found);
-                }
-                Err(gone @ Error::DeviceLost { .. }) => return Err(gone),
-                Err(error) => {
-                    right = false;
-                    session.note(format!("error: {name} {shape}: {error}"));
-                }
+    let (mut rows, mut choices, mut findings, mut right) = (vec![], vec![], vec![], true);
+    for (name, choice, shapes) in SEARCHES.iter().filter(|(name, ..)| args.ops.is_empty() || args.ops.iter().any(|op| op == name)) {
+        let shapes = if args.forget { &[] } else { *shapes };
+        match search(&gpu, name, choice, shapes, &mut rows) {
+            Ok(found) => {
+                choices.push(*choice);
+                findings.extend(found);
+            }
+            Err(gone @ Error::DeviceLost { .. }) => return Err(gone),
+            // What was found of it before stays.
+            Err(error) => {
+                right = false;
+                session.note(format!("error: {name}: {error}"));
             }
         }
     }
@@ -102,6 +98,18 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
         session.line(format!("remembered in {}", file.display()))?;
     }
     Ok(Verdict::of(right))
+}
+
+/// The findings of an operation's shapes.
+fn search(gpu: &Gpu, name: &str, choice: &str, shapes: &'static [&'static str], rows: &mut Vec<Row>) -> Result<Vec<Finding>> {
+    let op = super::find_op(COMMAND, name)?;
+    let mut findings = vec![];
+    for shape in shapes {
+        let (row, found) = tune(gpu, op, choice, shape)?;
+        rows.push(row);
+        findings.extend(found);
+    }
+    Ok(findings)
 }
 
 /// Puts the findings into the file, in place of those on the same choices of the same device.
@@ -135,7 +143,7 @@ impl Way {
 
     fn time(&mut self) -> Result<f64> {
         let (_, spans) = self.gpu.profile_by(self.gpu.clock(), || (self.run)().map(drop))?;
-        Ok(spans.iter().filter_map(|span| span.seconds).sum())
+        Ok(Span::total(&spans))
     }
 
     fn median(&self) -> f64 {
@@ -157,15 +165,14 @@ fn tune(gpu: &Gpu, op: &'static dyn Operation, choice: &str, shape: &'static str
     let request = Request::new(op.spec(), op.draw(shape, &settings, 0)?, settings)?;
     let expected = Expected::new(op, &request)?;
     let mut ways = vec![];
-    let searched = |tuning: &Tuning| (tuning.pin)(gpu).pinned().keys().all(|name| *name == choice);
+    let searched = |tuning: &Tuning| (tuning.pin)(gpu).pins().keys().all(|name| *name == choice);
     for tuning in op.tunings(gpu.caps()).into_iter().filter(searched) {
-        match expected.verify(gpu, op, &request, &tuning)? {
-            Outcome::Checked(checks) => {
-                if let Some(wrong) = checks.iter().find(|check| !check.ok) {
-                    return Err(Error::Wrong { faults: format!("{}: {wrong}", tuning.label) });
-                }
-            }
-            Outcome::Skipped(_) => continue,
+        let faults = match expected.verify(gpu, op, &request, &tuning)? {
+            Outcome::Checked(checks) => check::wrong(&checks),
+            Outcome::Skipped(why) => Some(why),
+        };
+        if let Some(faults) = faults {
+            return Err(Error::Wrong { faults: format!("{shape}, {}: {faults}", tuning.label) });
         }
         ways.push(Way::new(gpu, op, &request, tuning)?);
     }
@@ -193,4 +200,21 @@ fn table(rows: &[Row]) -> String {
         vec![row.op.into(), row.case.into(), auto, tuned, format!("{:.2}", row.gain), row.tuning.clone()]
     };
     print::table(&columns, rows.iter().map(cells))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Caps;
+
+    #[test]
+    fn wattn_knows_only_of_choices_that_are_searched() {
+        let ways = |op: &str| super::super::find_op(COMMAND, op).unwrap().tunings(&Caps::everything());
+        for (line, finding) in Tunings::known() {
+            let finding = finding.unwrap_or_else(|| panic!("no finding: {line}"));
+            let searched = SEARCHES.iter().find(|(_, choice, _)| *choice == finding.choice);
+            let (op, ..) = searched.unwrap_or_else(|| panic!("no search: {line}"));
+            assert!(ways(op).iter().any(|tuning| tuning.label == finding.label), "no label: {line}");
+        }
+    }
 }

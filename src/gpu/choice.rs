@@ -38,12 +38,18 @@ pub struct Finding {
     pub label: String,
 }
 
+/// A device and its driver: name, driver, version.
+type Device = [String; 3];
+
+/// As a line of the file has it: what is between tabs has none.
+fn device(info: &wgpu::AdapterInfo) -> Device {
+    [&info.name, &info.driver, &info.driver_info].map(|text| text.replace(['\t', '\n', '\r'], " "))
+}
+
 /// A finding and the device that it holds for, a line of the file: six fields with tabs between them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Line {
-    device: String,
-    driver: String,
-    version: String,
+    device: Device,
     finding: Finding,
 }
 
@@ -54,13 +60,13 @@ impl FromStr for Line {
         let fields: Vec<&str> = text.split('\t').collect();
         let &[device, driver, version, choice, class, label] = fields.as_slice() else { return Err(()) };
         let finding = Finding { choice: choice.into(), class: class.parse().map_err(|_| ())?, label: label.into() };
-        Ok(Line { device: device.into(), driver: driver.into(), version: version.into(), finding })
+        Ok(Line { device: [device, driver, version].map(String::from), finding })
     }
 }
 
 impl Display for Line {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Line { device, driver, version, finding: Finding { choice, class, label } } = self;
+        let Line { device: [device, driver, version], finding: Finding { choice, class, label } } = self;
         write!(f, "{device}\t{driver}\t{version}\t{choice}\t{class}\t{label}")
     }
 }
@@ -84,25 +90,36 @@ impl Tunings {
         }
     }
 
-    /// What the user's file says of a device; if it says nothing, what wattn knows itself.
+    /// What the user's file says of a device; of the choices on which it says nothing, what wattn knows itself.
     pub fn of(info: &wgpu::AdapterInfo) -> Self {
         let own = Tunings::file().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         Tunings::among(&own, KNOWN, info)
     }
 
     fn among(own: &str, known: &str, info: &wgpu::AdapterInfo) -> Self {
-        let found: Vec<Finding> = lines(own).filter(|line| line.is_of(info)).map(|line| line.finding).collect();
-        let begins = |line: &Line| {
-            let name = info.name.starts_with(&line.device) && info.driver == line.driver;
-            name && info.driver_info.starts_with(&line.version)
+        let device = device(info);
+        let own: Vec<Finding> = lines(own).filter(|line| line.device == device).map(|line| line.finding).collect();
+        let serves = |line: &Line| {
+            let [name, driver, version] = &line.device;
+            let begins = device[0].starts_with(name) && device[1] == *driver && device[2].starts_with(version);
+            begins && own.iter().all(|finding| finding.choice != line.finding.choice)
         };
-        Tunings(if found.is_empty() { lines(known).filter(begins).map(|line| line.finding).collect() } else { found })
+        let known: Vec<Finding> = lines(known).filter(serves).map(|line| line.finding).collect();
+        Tunings([own, known].concat())
+    }
+
+    /// What wattn knows of any device, and the lines that it is read from.
+    #[cfg(test)]
+    pub fn known() -> Vec<(&'static str, Option<Finding>)> {
+        let text = KNOWN.lines().filter(|line| !line.starts_with('#'));
+        text.map(|line| (line, line.parse().ok().map(|line: Line| line.finding))).collect()
     }
 
     /// The text of the file with these findings in place of those on the same choices of the same device.
     pub fn replaced(text: &str, info: &wgpu::AdapterInfo, choices: &[&str], findings: &[Finding]) -> String {
-        let others = lines(text).filter(|line| !(line.is_of(info) && choices.contains(&line.finding.choice.as_str())));
-        let own = findings.iter().map(|finding| Line::new(info, finding));
+        let device = device(info);
+        let others = lines(text).filter(|line| line.device != device || !choices.contains(&line.finding.choice.as_str()));
+        let own = findings.iter().map(|finding| Line { device: device.clone(), finding: finding.clone() });
         others.chain(own).map(|line| format!("{line}\n")).collect()
     }
 
@@ -110,19 +127,6 @@ impl Tunings {
     fn label(&self, choice: &str, class: u32) -> Option<&str> {
         let near = self.0.iter().filter(|finding| finding.choice == choice && finding.class.abs_diff(class) <= 1);
         near.min_by_key(|finding| (finding.class.abs_diff(class), finding.class)).map(|finding| finding.label.as_str())
-    }
-}
-
-impl Line {
-    fn new(info: &wgpu::AdapterInfo, finding: &Finding) -> Self {
-        // What is between tabs has none.
-        let plain = |text: &str| text.replace(['\t', '\n', '\r'], " ");
-        Line { device: plain(&info.name), driver: plain(&info.driver), version: plain(&info.driver_info), finding: finding.clone() }
-    }
-
-    fn is_of(&self, info: &wgpu::AdapterInfo) -> bool {
-        let Line { device, driver, version, .. } = Line::new(info, &self.finding);
-        (&device, &driver, &version) == (&self.device, &self.driver, &self.version)
     }
 }
 
@@ -154,17 +158,25 @@ impl Gpu {
 
     /// What this handle is pinned to, or else what is known to be the fastest on this device at this size, if anything is.
     pub fn choice<T: Choice>(&self, size: usize) -> Option<T> {
-        let Choices { pins, tunings, asked } = &self.choices;
+        let Choices { tunings, asked, .. } = &self.choices;
         let class = size.max(1).ilog2();
         if let Some(asked) = asked {
             asked.lock().unwrap_or_else(PoisonError::into_inner).insert((T::NAME, class));
         }
-        let label = pins.get(T::NAME).map(String::as_str).or_else(|| tunings.label(T::NAME, class))?;
+        self.pinned().or_else(|| self.labelled(tunings.label(T::NAME, class)?))
+    }
+
+    /// What this handle is pinned to, of a choice that no size decides.
+    pub fn pinned<T: Choice>(&self) -> Option<T> {
+        self.labelled(self.choices.pins.get(T::NAME)?)
+    }
+
+    fn labelled<T: Choice>(&self, label: &str) -> Option<T> {
         T::all(self.caps()).into_iter().find(|(own, _)| own == label).map(|(_, choice)| choice)
     }
 
-    /// What this handle is pinned to: labels by the names of choices.
-    pub fn pinned(&self) -> BTreeMap<&'static str, String> {
+    /// All that this handle is pinned to: labels by the names of choices.
+    pub fn pins(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::clone(&self.choices.pins)
     }
 
@@ -227,6 +239,14 @@ mod tests {
     }
 
     #[test]
+    fn what_was_found_hides_what_wattn_knows_of_the_same_choice() {
+        let (device, known) = (info("card", "1"), "card\tdriver\t1\tc\t4\tknown\ncard\tdriver\t1\tother\t4\tknown\n");
+        let own = Tunings::replaced("", &device, &["c"], &[finding(9, "found")]);
+        let tunings = Tunings::among(&own, known, &device);
+        assert_eq!([tunings.label("c", 4), tunings.label("c", 9), tunings.label("other", 4)], [None, Some("found"), Some("known")]);
+    }
+
+    #[test]
     fn a_finding_holds_for_sizes_near_it() {
         let tunings = Tunings(vec![finding(4, "small"), finding(7, "large")]);
         let of = |class| tunings.label("c", class);
@@ -235,11 +255,5 @@ mod tests {
             [None, Some("small"), Some("small"), Some("small"), Some("large"), Some("large"), Some("large"), None]
         );
         assert_eq!(tunings.label("other", 4), None);
-    }
-
-    #[test]
-    fn every_known_line_is_one() {
-        let text = KNOWN.lines().filter(|line| !line.starts_with('#'));
-        assert!(text.clone().all(|line| line.parse::<Line>().is_ok()), "{KNOWN}");
     }
 }

@@ -48,6 +48,13 @@ pub struct Span {
     pub bytes: f64,
 }
 
+impl Span {
+    /// The seconds of all of them; those without a time count as none.
+    pub fn total(spans: &[Span]) -> f64 {
+        spans.iter().filter_map(|span| span.seconds).sum()
+    }
+}
+
 /// Two timestamps for each dispatch of one submission.
 struct Timestamps {
     queries: wgpu::QuerySet,

@@ -86,19 +86,15 @@ pub(super) fn time(gpu: &Gpu, job: &Job) -> Result<Vec<Vec<Span>>> {
     let mut spent = 0.0;
     while runs.len() < MAX_RUNS && (runs.len() < MIN_RUNS || spent <= SECONDS) {
         let (_, spans) = gpu.profile_by(gpu.clock(), || run().map(drop))?;
-        spent += total(&spans);
+        spent += Span::total(&spans);
         runs.push(spans);
     }
     Ok(runs)
 }
 
-fn total(spans: &[Span]) -> f64 {
-    spans.iter().filter_map(|span| span.seconds).sum()
-}
-
 /// The run in the middle, by the time of its kernels together: the one that is shown as a timeline.
 pub(super) fn typical(mut runs: Vec<Vec<Span>>) -> Vec<Span> {
-    runs.sort_by(|a, b| total(a).total_cmp(&total(b)));
+    runs.sort_by(|a, b| Span::total(a).total_cmp(&Span::total(b)));
     let middle = runs.len() / 2;
     if runs.is_empty() { vec![] } else { runs.swap_remove(middle) }
 }
@@ -205,7 +201,7 @@ mod tests {
         let all = totals(&runs);
         assert_eq!(all.iter().map(|t| (t.kernel, t.dispatches, t.work.flops)).collect::<Vec<_>>(), [("a", 2, 4.0), ("b", 1, 2.0)]);
         assert_eq!([0.25, 0.5, 0.75].map(|part| all[0].quantile(part)), [3.0, 4.0, 5.0].map(Some));
-        assert_eq!(total(&typical(runs)), 5.0);
+        assert_eq!(Span::total(&typical(runs)), 5.0);
         assert!(typical(vec![]).is_empty());
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Ceilings;
 use super::kernels::{CopyParams, Copying, Empty, EmptyParams, Fma, RoundsParams, Units};
 use crate::gpu::adapter::MatrixTeams;
-use crate::gpu::{Bind, Caps, Gpu, Variant, Work};
+use crate::gpu::{Bind, Caps, Gpu, Span, Variant, Work};
 use crate::{DType, Error, Result, Tensor};
 
 /// A time that neither the launch nor the clock's resolution is felt in, and that no device is held for too long by.
@@ -47,7 +47,7 @@ impl Gpu {
 /// The time of what `operations` dispatches, by the better clock.
 fn seconds(gpu: &Gpu, operations: impl FnOnce() -> Result<()>) -> Result<f64> {
     let ((), spans) = gpu.profile_by(gpu.clock(), operations)?;
-    Ok(spans.iter().filter_map(|span| span.seconds).sum::<f64>().max(1e-9))
+    Ok(Span::total(&spans).max(1e-9))
 }
 
 fn best(mut run: impl FnMut() -> Result<f64>) -> Result<f64> {

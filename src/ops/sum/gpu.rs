@@ -95,7 +95,7 @@ pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
 
 /// Many invocations for each output where there are many terms; neighbouring outputs in one workgroup where those are neighbours in memory.
 fn choose(gpu: &Gpu, outputs: usize, terms: usize, terms_are_neighbours: bool) -> Width {
-    gpu.choice(terms).unwrap_or(match (terms, outputs) {
+    gpu.pinned().unwrap_or(match (terms, outputs) {
         (..16, LANES..) => Width(256),
         (_, 16..) if !terms_are_neighbours => Width(16),
         _ => Width(1),

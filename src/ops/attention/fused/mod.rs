@@ -83,11 +83,7 @@ pub(crate) fn choose(
     [q, k, v]: [&Tensor; 3],
     d_o: Option<&Tensor>,
 ) -> Result<Option<Tile>> {
-    let keys = match *k.shape() {
-        [_, _, keys, _] | [keys, _, _] => keys,
-        _ => 1,
-    };
-    let path = if options.path == Path::Auto { gpu.choice(keys).unwrap_or_default() } else { options.path };
+    let path = if options.path == Path::Auto { gpu.pinned().unwrap_or_default() } else { options.path };
     let stored = |tensor: &Tensor| tensor.dtype() == q.dtype();
     let other = [("k", k), ("v", v)].into_iter().find(|(_, tensor)| !stored(tensor));
     let other = other.or(d_o.filter(|d_o| !kernels::Backward::serves(q.dtype(), d_o.dtype())).map(|d_o| ("d_o", d_o)));

@@ -1,0 +1,34 @@
+// Reductions over a team, the GRID_X invocations that share 8 rows, through workgroup memory.
+//
+// The importing file says where that is, apart from what it holds between barriers:
+//     fn lay_out(mine: Eight)            what this invocation has
+//     fn laid_out(place: u32) -> Eight   what the invocation at a place in the team has
+
+#import block
+
+// GRID_X, read from memory: lavapipe takes minutes to compile the loop below when it knows the length and writes all of it out. naga hides it.
+var<workgroup> team: u32;
+
+fn team_reduce(mine: Eight, maximum: bool) -> Eight {
+    workgroupBarrier();
+    lay_out(mine);
+    if lane == 0u {
+        team = GRID_X;
+    }
+    workgroupBarrier();
+    var all = laid_out(0u);
+    for (var i = 1u; i < team; i++) {
+        let other = laid_out(i);
+        all.lo = select(all.lo + other.lo, max(all.lo, other.lo), maximum);
+        all.hi = select(all.hi + other.hi, max(all.hi, other.hi), maximum);
+    }
+    return all;
+}
+
+fn team_max(mine: Eight) -> Eight {
+    return team_reduce(mine, true);
+}
+
+fn team_sum(mine: Eight) -> Eight {
+    return team_reduce(mine, false);
+}
