@@ -8,6 +8,7 @@
 // packed mask. With the flag BIAS it declares bias.
 
 #import index
+#import loops
 #import math
 #import random
 #if UNITS
@@ -269,11 +270,11 @@ fn visible_keys(at: Head, i: u32, j: u32, count: u32) -> u32 {
 fn visible_pairs(at: Head, row: u32, col: u32) -> u32 {
     var bits = 0u;
     if TRANSPOSED {
-        for (var c = 0u; c < 4u; c++) {
+        for (var c = 0u; c < turns(4u); c++) {
             bits |= every_fourth(visible_keys(at, col + c, row, 8u)) << c;
         }
     } else {
-        for (var r = 0u; r < 8u; r++) {
+        for (var r = 0u; r < turns(8u); r++) {
             bits |= visible_keys(at, row + r, col, 4u) << (4u * r);
         }
     }
@@ -305,12 +306,12 @@ fn kept_pairs(at: Head, row: u32, col: u32) -> u32 {
     }
     var bits = 0u;
     if TRANSPOSED {
-        for (var c = 0u; c < 4u; c++) {
+        for (var c = 0u; c < turns(4u); c++) {
             let byte = kept_keys(at, col + c, row) | (kept_keys(at, col + c, row + 4u) << 4u);
             bits |= every_fourth(byte) << c;
         }
     } else {
-        for (var r = 0u; r < 8u; r++) {
+        for (var r = 0u; r < turns(8u); r++) {
             bits |= kept_keys(at, row + r, col) << (4u * r);
         }
     }
@@ -352,7 +353,7 @@ fn biases_of(at: Head, row: u32, col: u32) -> Block {
     let across = select(params.bias_i, params.bias_j, TRANSPOSED);
     let along = select(params.bias_j, params.bias_i, TRANSPOSED);
     var rows = array<vec4<f32>, 8>();
-    for (var r = 0u; r < 8u; r++) {
+    for (var r = 0u; r < turns(8u); r++) {
         let start = at.bias_start + (row + r) * across + col * along;
         rows[r] = vec4(bias[start], bias[start + along], bias[start + 2u * along], bias[start + 3u * along]);
     }

@@ -5,19 +5,14 @@
 //     fn laid_out(place: u32) -> Eight   what the invocation at a place in the team has
 
 #import block
-
-// GRID_X, read from memory: lavapipe takes minutes to compile the loop below when it knows the length and writes all of it out. naga hides it.
-var<workgroup> team: u32;
+#import loops
 
 fn team_reduce(mine: Eight, maximum: bool) -> Eight {
     workgroupBarrier();
     lay_out(mine);
-    if lane == 0u {
-        team = GRID_X;
-    }
     workgroupBarrier();
     var all = laid_out(0u);
-    for (var i = 1u; i < team; i++) {
+    for (var i = 1u; i < turns(GRID_X); i++) {
         let other = laid_out(i);
         all.lo = select(all.lo + other.lo, max(all.lo, other.lo), maximum);
         all.hi = select(all.hi + other.hi, max(all.hi, other.hi), maximum);

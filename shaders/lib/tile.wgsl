@@ -130,11 +130,17 @@ fn team_sum(mine: Eight) -> Eight {
 
 #else
 
+#import loops
+
 // A step of a panel: the quads of rows, then those of columns, or the quads of a Wide's operand.
 const DEEP: u32 = max((ROWS + COLS) / 4u, QUADS * GRID_X) + 1u;
 var<workgroup> panel: array<vec4<f32>, PANEL * DEEP>;
+// No vectors: who writes one component may write all of them, says WGSL.
+var<workgroup> row_values: array<f32, ROWS>;
 // Set once a staged operand of a guarded tile holds a number that is not finite.
 var<workgroup> not_finite: atomic<u32>;
+// Steps that are written out.
+const STEPS: u32 = select(4u, 1u, LOOPS_STAY);
 
 // Stages `count` rows from `row0` on, `quads` quads of each from `first` on, four by four turned around.
 fn stage_across(source: u32, row0: u32, count: u32, first: u32, quads: u32, to: u32) {
@@ -157,10 +163,14 @@ fn stage_across(source: u32, row0: u32, count: u32, first: u32, quads: u32, to: 
 fn gather(of_row: f32) -> Eight {
     workgroupBarrier();
     if x < 8u {
-        shared_tile[2u * y + x / 4u][x % 4u] = of_row;
+        row_values[8u * y + x] = of_row;
     }
     workgroupBarrier();
-    return Eight(shared_tile[2u * y], shared_tile[2u * y + 1u]);
+    var all = array<f32, 8>();
+    for (var r = 0u; r < turns(8u); r++) {
+        all[r] = row_values[8u * y + r];
+    }
+    return Eight(vec4(all[0], all[1], all[2], all[3]), vec4(all[4], all[5], all[6], all[7]));
 }
 
 fn step_of(k: u32, c: ptr<function, Block>) {
@@ -174,11 +184,13 @@ fn dot_rows(a: u32, row0: u32, b: u32, col0: u32, quads: u32, c: ptr<function, B
         stage_across(a, row0, ROWS, first, staged, 0u);
         stage_across(b, col0, COLS, first, staged, ROWS / 4u);
         workgroupBarrier();
-        for (var k = 0u; k < 4u * staged; k += 4u) {
+        for (var k = 0u; k < 4u * staged; k += STEPS) {
             step_of(k, c);
-            step_of(k + 1u, c);
-            step_of(k + 2u, c);
-            step_of(k + 3u, c);
+            if STEPS == 4u {
+                step_of(k + 1u, c);
+                step_of(k + 2u, c);
+                step_of(k + 3u, c);
+            }
         }
     }
 }
@@ -187,6 +199,16 @@ fn dot_rows(a: u32, row0: u32, b: u32, col0: u32, quads: u32, c: ptr<function, B
 fn share(c: Block, count: u32) {
     workgroupBarrier();
     let at = 4u * x * PITCH + 2u * y;
+    if LOOPS_STAY {
+        var rows = rows_of(c);
+        for (var i = 0u; i < turns(8u); i++) {
+            let r = i % 2u * 4u;
+            let column = i / 2u;
+            let four = vec4(rows[r][column], rows[r + 1u][column], rows[r + 2u][column], rows[r + 3u][column]);
+            shared_tile[at + column * PITCH + i % 2u] = four;
+        }
+        return;
+    }
     shared_tile[at] = vec4(c.r0.x, c.r1.x, c.r2.x, c.r3.x);
     shared_tile[at + 1u] = vec4(c.r4.x, c.r5.x, c.r6.x, c.r7.x);
     shared_tile[at + PITCH] = vec4(c.r0.y, c.r1.y, c.r2.y, c.r3.y);
@@ -223,16 +245,18 @@ fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
         }
         workgroupBarrier();
         if guarded && atomicLoad(&not_finite) == 1u {
-            for (var k = 0u; k < PANEL; k++) {
+            for (var k = 0u; k < turns(PANEL); k++) {
                 let at = (j0 + k) * PITCH + 2u * y;
                 add_outer_shown(shared_tile[at], shared_tile[at + 1u], panel[k * DEEP + x], right_quad(k), e);
             }
         } else {
-            for (var k = 0u; k < PANEL; k += 4u) {
+            for (var k = 0u; k < turns(PANEL); k += STEPS) {
                 step_wide(j0 + k, k, e);
-                step_wide(j0 + k + 1u, k + 1u, e);
-                step_wide(j0 + k + 2u, k + 2u, e);
-                step_wide(j0 + k + 3u, k + 3u, e);
+                if STEPS == 4u {
+                    step_wide(j0 + k + 1u, k + 1u, e);
+                    step_wide(j0 + k + 2u, k + 2u, e);
+                    step_wide(j0 + k + 3u, k + 3u, e);
+                }
             }
         }
     }

@@ -20,6 +20,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),
     ("handover", include_str!("../../shaders/lib/handover.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
+    ("loops", include_str!("../../shaders/lib/loops.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),
     ("matrix", include_str!("../../shaders/lib/matrix.wgsl")),
     ("operands", include_str!("../../shaders/lib/operands.wgsl")),

@@ -2,9 +2,11 @@
 //!
 //! What naga accepts with no more than the variant says it needs, what its SPIR-V, MSL, HLSL and WGSL writers take, what fits
 //! WebGPU's default limits, and what is declared on the host exactly as in the shader, has a fair chance on drivers that nobody here
-//! has. Three things that naga lets pass are looked for as well, because the compilers of browsers refuse them: barriers in
-//! control flow that may differ between invocations, constants that are not finite, and `enable` lines that the composer does not write.
+//! has. Four things that naga lets pass are looked for as well. The compilers of browsers refuse barriers in control
+//! flow that may differ between invocations, constants that are not finite, and `enable` lines that the composer does not write. And a
+//! component of a vector may not be written by itself where other invocations write the others.
 
+mod components;
 mod layout;
 mod uniformity;
 mod variants;
@@ -12,6 +14,7 @@ mod writers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use wattn::gpu::{AnyVariant, Binding, Caps, Field, Kernel, Knobs, LIBRARY, Params, compose};
@@ -28,12 +31,18 @@ struct Checked {
     info: ModuleInfo,
 }
 
+/// Every variant, parsed and validated once for all tests; or what is wrong with it.
+fn every_variant() -> &'static [(AnyVariant, Result<Checked, String>)] {
+    static ALL: OnceLock<Vec<(AnyVariant, Result<Checked, String>)>> = OnceLock::new();
+    ALL.get_or_init(|| variants().into_iter().map(|variant| (variant.clone(), parse(&variant))).collect())
+}
+
 /// Runs `check` on every variant and fails with all complaints at once, each under its shader and variant.
 fn for_every_variant(check: impl Fn(&Checked) -> Result<(), String>) {
-    let variants = variants();
+    let variants = every_variant();
     assert!(variants.len() >= REGISTRY.len(), "{} variants cannot be all", variants.len());
-    let complaint = |variant: &AnyVariant| {
-        let checked = parse(variant).and_then(|checked| check(&checked));
+    let complaint = |(variant, parsed): &(AnyVariant, Result<Checked, String>)| {
+        let checked = parsed.as_ref().map_err(String::clone).and_then(&check);
         checked.err().map(|message| format!("{}:\n{message}", label(variant)))
     };
     let complaints: Vec<String> = variants.iter().filter_map(complaint).collect();
@@ -99,6 +108,11 @@ fn every_variant_is_written_for_every_backend() {
 #[test]
 fn every_barrier_is_in_uniform_control_flow() {
     for_every_variant(|checked| uniformity::check(&checked.module, &checked.text));
+}
+
+#[test]
+fn no_component_of_a_shared_vector_is_written_alone() {
+    for_every_variant(|checked| components::check(&checked.module, &checked.info, &checked.text));
 }
 
 #[test]

@@ -13,6 +13,8 @@ pub(crate) struct Tile {
     grid_x: u32,
     /// Teams of a workgroup.
     grid_y: u32,
+    /// See shaders/lib/loops.wgsl.
+    loops_stay: bool,
 }
 
 /// Steps of a dispatch.
@@ -47,9 +49,9 @@ impl Tile {
     /// there a workgroup is one subgroup. Otherwise few sequences get wide tiles and many get square ones.
     pub fn all(caps: &Caps) -> Vec<Self> {
         if let Some(grid_x) = caps.subgroup_width().filter(|width| caps.software && (8..=16).contains(width)) {
-            return vec![Tile { broadcast: true, grid_x, grid_y: 1 }];
+            return vec![Tile { broadcast: true, grid_x, grid_y: 1, loops_stay: caps.software }];
         }
-        [(32, 1), (32, 2), (8, 8)].map(|(grid_x, grid_y)| Tile { broadcast: false, grid_x, grid_y }).into()
+        [(32, 1), (32, 2), (8, 8)].map(|(grid_x, grid_y)| Tile { broadcast: false, grid_x, grid_y, loops_stay: caps.software }).into()
     }
 
     /// Sequences of a tile.
@@ -64,7 +66,8 @@ impl Tile {
 
     /// The knobs of shaders/lib/tile.wgsl.
     pub fn knobs(self) -> Knobs {
-        Knobs::new().u32("GRID_X", self.grid_x).u32("GRID_Y", self.grid_y).u32("QUADS", 1).flag("SUBGROUPS", self.broadcast)
+        let knobs = Knobs::new().u32("GRID_X", self.grid_x).u32("GRID_Y", self.grid_y).u32("QUADS", 1);
+        if self.broadcast { knobs.flag("SUBGROUPS", true) } else { knobs.bool("LOOPS_STAY", self.loops_stay) }
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Tile {
     pub quads: u32,
     /// Steps that are staged in workgroup memory at a time.
     pub panel: u32,
+    /// See shaders/lib/loops.wgsl.
+    pub loops_stay: bool,
 }
 
 /// Queries of a sequence up to which it is decoding.
@@ -77,17 +79,19 @@ impl Tile {
     /// In workgroup memory 64 invocations take 12 to 15 KiB. Where subgroups have one width and run on a CPU, registers are cheap and
     /// memory is not, so that teams of a subgroup win.
     pub fn all(caps: &Caps) -> Vec<Self> {
-        let staged = |grid_x, grid_y, quads, panel| Tile { units: None, broadcast: false, grid_x, grid_y, quads, panel };
+        let loops_stay = caps.software;
+        let staged = |grid_x, grid_y, quads, panel| Tile { units: None, broadcast: false, grid_x, grid_y, quads, panel, loops_stay };
         let mut all = vec![];
         if let Some(width) = caps.subgroup_width().filter(|width| caps.software && (8..=16).contains(width)) {
-            let broadcast = |quads, grid_y| Tile { units: None, broadcast: true, grid_x: width, grid_y, quads, panel: 4 };
+            let broadcast = |quads, grid_y| Tile { units: None, broadcast: true, grid_x: width, grid_y, quads, panel: 4, loops_stay };
             all.extend([broadcast(1, 64 / width), broadcast(2, 64 / width), broadcast(1, 1), broadcast(2, 1)]);
         }
         all.extend([staged(8, 8, 1, 8), staged(8, 8, 2, 8), staged(16, 4, 2, 8), staged(32, 2, 2, 4)]);
         all.extend([staged(32, 1, 1, 4), staged(32, 1, 2, 4)]);
         if let Some(teams) = caps.matrix_teams() {
+            let grid_y = |grid_x| teams.lanes / grid_x;
             let on_units =
-                |grid_x, quads| Tile { units: Some(teams), broadcast: false, grid_x, grid_y: teams.lanes / grid_x, quads, panel: 0 };
+                |grid_x, quads| Tile { units: Some(teams), broadcast: false, grid_x, grid_y: grid_y(grid_x), quads, panel: 0, loops_stay };
             let tiles = [(8, 1), (8, 2), (16, 2), (32, 2)].map(|(grid_x, quads)| on_units(grid_x, quads));
             all.extend(tiles.into_iter().filter(|tile| tile.fits(caps, teams)));
         }
@@ -128,9 +132,10 @@ impl Tile {
     /// The knobs of shaders/lib/tile.wgsl.
     pub fn knobs(self) -> Knobs {
         if let Some(teams) = self.units {
-            return teams.knobs().flag("UNITS", true).u32("GRID_X", self.grid_x).u32("QUADS", self.quads);
+            let knobs = teams.knobs().flag("UNITS", true).u32("GRID_X", self.grid_x).u32("QUADS", self.quads);
+            return knobs.bool("LOOPS_STAY", self.loops_stay);
         }
         let knobs = Knobs::new().u32("GRID_X", self.grid_x).u32("GRID_Y", self.grid_y).u32("QUADS", self.quads).u32("PANEL", self.panel);
-        knobs.flag("SUBGROUPS", self.broadcast)
+        knobs.flag("SUBGROUPS", self.broadcast).bool("LOOPS_STAY", self.loops_stay)
     }
 }
