@@ -4,7 +4,7 @@
 # The tests run kernels, so they need an adapter. Where there is none, this installs Mesa's software driver (Debian, Ubuntu) or
 # says what to install. A driver that is there is used as it is; VK_ICD_FILENAMES and WATTN_DEVICE choose one of several.
 # Other drivers and other systems have scripts of their own: test-drivers.sh and check-targets.sh.
-# Rust is not installed: https://rustup.rs. About 15 minutes on 2 cores from nothing, most of it compiling.
+# Rust is not installed: https://rustup.rs. About 18 minutes on 2 cores from nothing, most of it compiling.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
