@@ -17,8 +17,12 @@ const CASES: &[Case] = &[
     Case::new("1024_forward_trans_b", "1024,1024,1024", &[("trans_b", "true")]).edit(forward),
     Case::new("1024_forward_f16", "1024,1024,1024", &[("dtype", "f16")]).edit(forward),
     Case::new("1024_both", "1024,1024,1024", &[]),
-    // The logits of 8 heads, and a row of a language model's last layer.
+    // The logits of 8 heads.
     Case::new("heads_forward", "8,512,64,512", &[("trans_b", "true")]).edit(forward),
+    // Many small matrices.
+    Case::new("small_batch_forward", "4096,16,16,16", &[]).edit(forward),
+    Case::new("small_batch_both", "1024,32,32,32", &[]),
+    // A row of a language model's last layer.
     Case::new("row_forward", "1,1024,16384", &[]).edit(forward),
     Case::new("row_forward_trans_b", "1,1024,16384", &[("trans_b", "true")]).edit(forward),
     Case::new("row_both", "1,1024,16384", &[]),

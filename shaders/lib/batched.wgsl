@@ -25,8 +25,9 @@ struct Params {
     extra_base: u32,
     extra_row: u32,
     extra_col: u32,
-    padding_0: u32,
-    padding_1: u32,
+    // The batches of this dispatch.
+    count: u32,
+    padding: u32,
     // Up to 4 batch dimensions, the last one fastest: sizes and each tensor's strides, 0 where it is repeated.
     sizes: vec4<u32>,
     a_batch: vec4<u32>,

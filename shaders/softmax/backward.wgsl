@@ -8,7 +8,7 @@
 // Shapes    y, d_y, d_x: [rows, cols]   mask: u8, broadcast to [rows, cols] by strides
 // Grid      one workgroup per row, spread over x and y; its invocations stride over columns
 // Numerics  f32
-// Memory    reads y and d_y twice, writes d_x once
+// Memory    reads y and d_y once with HELD, otherwise twice; writes d_x once
 // Source    the derivative of forward.wgsl
 // Twin      src/ops/softmax/cpu.rs
 
@@ -25,18 +25,49 @@ const LOG: bool = false;
 @group(0) @binding(3) var<storage, read> d_y: array<f32>; // [rows, cols]
 @group(0) @binding(4) var<storage, read_write> d_x: array<f32>; // [rows, cols]
 
-// The first element of the row, and of its mask.
+// The first element of the row in each tensor, and of its mask.
 var<private> y_row: u32;
+var<private> d_y_row: u32;
 var<private> mask_row: u32;
 
+#if HELD
+// The longest row that is held.
+const COLUMNS: u32 = 1024u;
+// The rows of y and d_y. An invocation reads what it wrote itself, so there is no barrier.
+var<workgroup> held_y: array<f32, COLUMNS>;
+var<workgroup> held_d_y: array<f32, COLUMNS>;
+
+fn fetch(col: u32) {
+    held_y[col] = y[y_row + col];
+    held_d_y[col] = d_y[d_y_row + col];
+}
+
+fn value(col: u32) -> f32 {
+    return held_y[col];
+}
+
+fn upstream(col: u32) -> f32 {
+    return held_d_y[col];
+}
+#else
+fn fetch(col: u32) {}
+
+fn value(col: u32) -> f32 {
+    return y[y_row + col];
+}
+
+fn upstream(col: u32) -> f32 {
+    return d_y[d_y_row + col];
+}
+#end
+
 fn visible(col: u32) -> bool {
-    return kept(mask_row, col) && (!LOG || !is_minus_infinity(y[y_row + col]));
+    return kept(mask_row, col) && (!LOG || !is_minus_infinity(value(col)));
 }
 
 // The probability, from what the forward returned.
 fn probability(col: u32) -> f32 {
-    let value = y[y_row + col];
-    return select(value, exp(value), LOG);
+    return select(value(col), exp(value(col)), LOG);
 }
 
 @compute @workgroup_size(LANES)
@@ -51,13 +82,14 @@ fn main(
     }
     y_row = params.y_base + row * params.cols;
     mask_row = mask_start(row);
-    let d_y_row = params.d_y_base + row * params.cols;
+    d_y_row = params.d_y_base + row * params.cols;
     let d_x_row = params.d_x_base + row * params.cols;
 
     var sum = 0.0;
     for (var col = lane.local; col < params.cols; col += LANES) {
+        fetch(col);
         if visible(col) {
-            sum += select(probability(col), 1.0, LOG) * d_y[d_y_row + col];
+            sum += select(probability(col), 1.0, LOG) * upstream(col);
         }
     }
     let total = reduce_sum(lane, sum);
@@ -66,8 +98,7 @@ fn main(
         var d = 0.0;
         if visible(col) {
             let p = probability(col);
-            let upstream = d_y[d_y_row + col];
-            d = params.scale * select(p * (upstream - total), upstream - p * total, LOG);
+            d = params.scale * select(p * (upstream(col) - total), upstream(col) - p * total, LOG);
         }
         d_x[d_x_row + col] = d;
     }

@@ -9,8 +9,8 @@
 // Shapes    x, y: [rows, cols]   mask: u8, broadcast to [rows, cols] by strides   lse: [rows]
 // Grid      one workgroup per row, spread over x and y; its invocations stride over columns
 // Numerics  f32; a row with nothing visible gives y = 0 (LOG: -inf) and lse = -inf; a logit of -inf counts as hidden
-// Memory    reads x three times, writes y once
-// Source    Milakov & Gimelshein 2018, arXiv:1805.02867
+// Memory    reads x once with HELD, otherwise twice; writes y once
+// Source    Milakov & Gimelshein 2018, arXiv:1805.02867, algorithm 3: the sum is rescaled where the maximum grows
 // Twin      src/ops/softmax/cpu.rs
 
 #import math
@@ -18,6 +18,8 @@
 #import rows
 
 const LOG: bool = false;
+// What a logit may be below the highest one and still count: exp(-FAR) is 0 in f32.
+const FAR: f32 = 128.0;
 
 @group(0) @binding(1) var<storage, read> x: array<f32>; // [rows, cols]
 #if MASK
@@ -30,8 +32,34 @@ const LOG: bool = false;
 var<private> x_row: u32;
 var<private> mask_row: u32;
 
+#if HELD
+// The longest row that is held.
+const COLUMNS: u32 = 2048u;
+// The row. An invocation reads what it wrote itself, so there is no barrier.
+var<workgroup> held: array<f32, COLUMNS>;
+
+fn fetch(col: u32) {
+    held[col] = x[x_row + col];
+}
+
+fn logit(col: u32) -> f32 {
+    return params.scale * held[col];
+}
+#else
+fn fetch(col: u32) {}
+
+fn logit(col: u32) -> f32 {
+    return params.scale * x[x_row + col];
+}
+#end
+
 fn visible(col: u32) -> bool {
-    return kept(mask_row, col) && !is_minus_infinity(params.scale * x[x_row + col]);
+    return kept(mask_row, col) && !is_minus_infinity(logit(col));
+}
+
+// What a sum of exp(z - before) is multiplied by to be one of exp(z - now).
+fn rescale(before: f32, now: f32) -> f32 {
+    return exp(max(before, now - FAR) - now);
 }
 
 @compute @workgroup_size(LANES)
@@ -49,26 +77,26 @@ fn main(
     let y_row = params.y_base + row * params.cols;
 
     var highest = LOWEST;
+    var sum = 0.0;
     for (var col = lane.local; col < params.cols; col += LANES) {
+        fetch(col);
         if visible(col) {
-            highest = max(highest, params.scale * x[x_row + col]);
+            let z = logit(col);
+            if z > highest {
+                sum *= rescale(highest, z);
+                highest = z;
+            }
+            sum += exp(z - highest);
         }
     }
     let m = reduce_max(lane, highest);
-
-    var sum = 0.0;
-    for (var col = lane.local; col < params.cols; col += LANES) {
-        if visible(col) {
-            sum += exp(params.scale * x[x_row + col] - m);
-        }
-    }
-    let l = reduce_sum(lane, sum);
+    let l = reduce_sum(lane, sum * rescale(highest, m));
 
     let log_l = log(l);
     for (var col = lane.local; col < params.cols; col += LANES) {
         var bits = select(0u, MINUS_INFINITY, LOG);
         if visible(col) {
-            let z = params.scale * x[x_row + col] - m;
+            let z = logit(col) - m;
             bits = bitcast<u32>(select(exp(z) / l, z - log_l, LOG));
         }
         y[y_row + col] = bits;

@@ -123,9 +123,11 @@ impl Tunings {
         others.chain(own).map(|line| format!("{line}\n")).collect()
     }
 
-    /// The label for a size: of the nearest class, at most one away.
+    /// The label for a size: of the nearest class, at most one away. What is larger than all that was timed is like the largest of that.
     fn label(&self, choice: &str, class: u32) -> Option<&str> {
-        let near = self.0.iter().filter(|finding| finding.choice == choice && finding.class.abs_diff(class) <= 1);
+        let own = || self.0.iter().filter(|finding| finding.choice == choice);
+        let class = class.min(own().map(|finding| finding.class).max()?);
+        let near = own().filter(|finding| finding.class.abs_diff(class) <= 1);
         near.min_by_key(|finding| (finding.class.abs_diff(class), finding.class)).map(|finding| finding.label.as_str())
     }
 }
@@ -252,7 +254,7 @@ mod tests {
         let of = |class| tunings.label("c", class);
         assert_eq!(
             [2, 3, 4, 5, 6, 7, 8, 9].map(of),
-            [None, Some("small"), Some("small"), Some("small"), Some("large"), Some("large"), Some("large"), None]
+            [None, Some("small"), Some("small"), Some("small"), Some("large"), Some("large"), Some("large"), Some("large")]
         );
         assert_eq!(tunings.label("other", 4), None);
     }

@@ -17,7 +17,7 @@ crate::params! {
         b_base: u32, b_row: u32, b_col: u32,
         y_base: u32, y_row: u32, y_col: u32,
         extra_base: u32, extra_row: u32, extra_col: u32,
-        padding_0: u32, padding_1: u32,
+        count: u32, padding: u32,
         sizes: [u32; 4], a_batch: [u32; 4], b_batch: [u32; 4], y_batch: [u32; 4], extra_batch: [u32; 4],
     }
 }
@@ -117,12 +117,24 @@ enum Axis {
 /// The batch dimensions, with the strides of a, b, y and the extra.
 type Batches = Dims<4>;
 
-/// A kernel for products: how much of y a workgroup makes.
+/// A kernel for products: how much of y a workgroup makes, of whole matrices where they are small.
 pub(crate) trait Tiled: Variant {
     /// Rows and columns.
     fn tile(&self) -> [usize; 2] {
         [TILE, TILE]
     }
+
+    /// Matrices of m rows and n columns.
+    fn matrices(&self, _m: usize, _n: usize) -> usize {
+        1
+    }
+}
+
+/// The workgroups of a region along its rows, columns and batches.
+fn groups(variant: &impl Tiled, region: &Region) -> [usize; 3] {
+    let [m, n] = [region.m, region.n].map(|[from, to]| to - from);
+    let [rows, columns] = variant.tile();
+    [m.div_ceil(rows), n.div_ceil(columns), region.count.div_ceil(variant.matrices(m, n))]
 }
 
 impl<'a> Product<'a> {
@@ -192,7 +204,7 @@ impl Product<'_> {
         region: Region,
     ) -> Result<()> {
         let variant = chosen(&self.piece(&region));
-        if let Some(axis) = self.cut(gpu, variant.tile(), dims, &region)? {
+        if let Some(axis) = self.cut(gpu, &variant, dims, &region)? {
             let (mut low, mut high) = (region, region);
             // Halves of rows and columns that are whole tiles; the order of a sum over k is fixed by where it is cut.
             let half = |[from, to]: [usize; 2], step: usize| from + ((to - from) / 2).next_multiple_of(step).min(to - from - 1);
@@ -221,8 +233,9 @@ impl Product<'_> {
     }
 
     /// Where a region must be cut before it can be one dispatch, if anywhere.
-    fn cut(&self, gpu: &Gpu, [rows, columns]: [usize; 2], dims: &Batches, region: &Region) -> Result<Option<Axis>> {
+    fn cut(&self, gpu: &Gpu, variant: &impl Tiled, dims: &Batches, region: &Region) -> Result<Option<Axis>> {
         let caps = gpu.caps();
+        let [down, across, deep] = groups(variant, region);
         for (index, part) in self.parts(region).into_iter().enumerate() {
             let Some(part) = part else { continue };
             let (low, high) = part.extent(index, dims, region);
@@ -243,16 +256,13 @@ impl Product<'_> {
             }
         }
         // What is stored as f16 is never guarded, takes 9 rounds for every 16 steps, and is not cut: see `dispatch`.
-        let deep = region.k[1] - region.k[0] > DEPTH && self.y.tensor.dtype() == DType::F32;
-        if deep && caps.max_rounds.is_some() {
+        let long = region.k[1] - region.k[0] > DEPTH && self.y.tensor.dtype() == DType::F32;
+        if long && caps.max_rounds.is_some() {
             return Ok(Some(Axis::K));
         }
-        let tiles = |[from, to]: [usize; 2], size: usize| (to - from).div_ceil(size) as u64;
-        let (down, across) = (tiles(region.m, rows), tiles(region.n, columns));
-        let limit = u64::from(caps.max_workgroups);
-        let workgroups = region.count * (down * across) as usize;
-        let too_long = gpu.share(Work { flops: self.flops(region), bytes: 0.0 }, workgroups) > 1.0;
-        Ok(if region.count as u64 > limit || (too_long && region.count > 1) {
+        let limit = caps.max_workgroups as usize;
+        let too_long = gpu.share(Work { flops: self.flops(region), bytes: 0.0 }, deep * down * across) > 1.0;
+        Ok(if deep > limit || (too_long && region.count > 1) {
             Some(Axis::Batch)
         } else if down > limit || (too_long && down > 1) {
             Some(Axis::M)
@@ -323,8 +333,8 @@ impl Product<'_> {
             extra_base: bases[3],
             extra_row: extra.map_or(0, |e| e.row as u32),
             extra_col: extra.map_or(0, |e| e.col as u32),
-            padding_0: 0,
-            padding_1: 0,
+            count: region.count as u32,
+            padding: 0,
             sizes,
             a_batch,
             b_batch,
@@ -333,9 +343,8 @@ impl Product<'_> {
         };
         let [Some(a), Some(b), Some(y), extra] = views else { unreachable!("a, b and y are always parts") };
         let binds = [Bind::Read(a), Bind::Read(b), Bind::maybe(extra), Bind::Write(y)];
-        let [rows, columns] = variant.tile().map(|size| size as u32);
-        let groups = [size(region.n).div_ceil(columns), size(region.m).div_ceil(rows), region.count as u32];
-        gpu.dispatch(variant, &params, &binds, groups, Work { flops: self.flops(region), bytes })
+        let [down, across, deep] = groups(&variant, region).map(|count| count as u32);
+        gpu.dispatch(variant, &params, &binds, [across, down, deep], Work { flops: self.flops(region), bytes })
     }
 }
 

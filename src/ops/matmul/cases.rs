@@ -53,6 +53,10 @@ pub static CASES: &[Case] = &[
     Case::new("trans_both_two_tiles", "65,97,130", &[("trans_a", "true"), ("trans_b", "true")]),
     Case::new("batch", "3,17,19,23", &[]),
     Case::new("batch_of_ones", "7,1,1,1", &[]),
+    // Small matrices, of which a workgroup takes 10 and 2; the last workgroup has fewer.
+    Case::new("small_batch", "37,6,9,11", &[]).edit(bias),
+    Case::new("small_batch_trans_both", "3/1,3,19,33,20", &[("trans_a", "true"), ("trans_b", "true")]).quick(),
+    Case::new("small_batch_f16", "5,32,40,31", &[("dtype", "f16")]).edit(bias),
     Case::new("batch_repeats_a", "1/3,17,19,23", &[]),
     Case::new("batch_repeats_b", "3/1,17,19,23", &[]).edit(bias),
     Case::new("batch_repeats_both", "2/1,1/3,33,17,65", &[("trans_a", "true")]).edit(bias).quick(),

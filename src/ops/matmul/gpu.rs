@@ -1,5 +1,6 @@
 //! The kernels' host side.
 
+use super::small::Small;
 use super::thin::{self, Thin};
 use super::units::Units;
 use super::{MatmulOptions, OP, Operand, Problem};
@@ -24,7 +25,12 @@ pub(crate) struct Forward {
     pub b: DType,
     pub y: DType,
     pub bias: bool,
+    /// Tiles of [`WIDE`] rows and columns.
+    pub wide: bool,
 }
+
+/// Rows and columns of the larger tiles, which read memory half as often and take four times the invocations.
+const WIDE: usize = 2 * TILE;
 
 impl Variant for Forward {
     fn kernel(&self) -> &'static Kernel {
@@ -32,7 +38,11 @@ impl Variant for Forward {
     }
 
     fn knobs(&self) -> Knobs {
-        Knobs::new().dtype("elem_a", self.a).dtype("elem_b", self.b).dtype("elem_y", self.y).flag("BIAS", self.bias)
+        let knobs = Knobs::new().dtype("elem_a", self.a).dtype("elem_b", self.b).dtype("elem_y", self.y).flag("BIAS", self.bias);
+        if !self.wide {
+            return knobs;
+        }
+        knobs.u32("TILE", WIDE as u32).u32("GRID", WIDE as u32 / 8).u32("PANEL", 8)
     }
 }
 
@@ -90,6 +100,7 @@ enum Way {
     Broadcast(Broadcast),
     Units(Units),
     Thin(Thin),
+    Small(Small),
 }
 
 impl Way {
@@ -101,13 +112,14 @@ impl Way {
         // Software pretends to have matrix units, and is several times slower with them.
         let units = scheme == Some(Scheme::Units) || (scheme.is_none() && !caps.software);
         let units = Units::choose(caps, product).filter(|_| units).map(Way::Units);
-        let broadcast = || Broadcast::choose(caps, product).filter(|_| scheme != Some(Scheme::Workgroup)).map(Way::Broadcast);
+        let broadcast =
+            || Broadcast::choose(caps, product).filter(|_| !matches!(scheme, Some(Scheme::Workgroup | Scheme::Wide))).map(Way::Broadcast);
         if let Some(way) = units.or_else(broadcast) {
             return way;
         }
         let Product { a, b, y, .. } = product;
         let bias = matches!(product.extra, Extra::OfY(_));
-        Way::Staged(Forward { a: a.tensor.dtype(), b: b.tensor.dtype(), y: y.tensor.dtype(), bias })
+        Way::Staged(Forward { a: a.tensor.dtype(), b: b.tensor.dtype(), y: y.tensor.dtype(), bias, wide: scheme == Some(Scheme::Wide) })
     }
 }
 
@@ -115,7 +127,16 @@ impl Tiled for Way {
     fn tile(&self) -> [usize; 2] {
         match self {
             Way::Thin(variant) => variant.tile(),
+            Way::Small(variant) => variant.tile(),
+            Way::Staged(Forward { wide: true, .. }) => [WIDE, WIDE],
             _ => [TILE, TILE],
+        }
+    }
+
+    fn matrices(&self, m: usize, n: usize) -> usize {
+        match self {
+            Way::Small(variant) => variant.matrices(m, n),
+            _ => 1,
         }
     }
 }
@@ -127,6 +148,7 @@ impl Variant for Way {
             Way::Broadcast(variant) => variant.kernel(),
             Way::Units(variant) => variant.kernel(),
             Way::Thin(variant) => variant.kernel(),
+            Way::Small(variant) => variant.kernel(),
         }
     }
 
@@ -136,6 +158,7 @@ impl Variant for Way {
             Way::Broadcast(variant) => variant.knobs(),
             Way::Units(variant) => variant.knobs(),
             Way::Thin(variant) => variant.knobs(),
+            Way::Small(variant) => variant.knobs(),
         }
     }
 }
@@ -144,6 +167,7 @@ impl Variant for Way {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Scheme {
     Workgroup,
+    Wide,
     Units,
 }
 
@@ -154,7 +178,8 @@ impl Choice for Scheme {
     fn all(caps: &Caps) -> Vec<(String, Self)> {
         let units = !Units::all(caps).is_empty() && caps.software;
         let units = units.then(|| ("matrix units".into(), Scheme::Units));
-        [("workgroup memory".into(), Scheme::Workgroup)].into_iter().chain(units).collect()
+        let staged = [("workgroup memory".into(), Scheme::Workgroup), (format!("tiles of {WIDE}"), Scheme::Wide)];
+        staged.into_iter().chain(units).collect()
     }
 }
 
@@ -167,7 +192,8 @@ pub(super) fn tunings(caps: &Caps) -> Vec<Tuning> {
 pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
     let types = floats(caps);
     let all = types.iter().flat_map(|&a| types.iter().flat_map(move |&b| types.iter().map(move |&y| (a, b, y))));
-    let staged = all.flat_map(|(a, b, y)| [false, true].map(|bias| AnyVariant::of(Forward { a, b, y, bias })));
+    let flags = [(false, false), (false, true), (true, false), (true, true)];
+    let staged = all.flat_map(|(a, b, y)| flags.map(|(bias, wide)| AnyVariant::of(Forward { a, b, y, bias, wide })));
     let ways = [(true, true), (true, false), (false, false)].into_iter().flat_map(|way| [(way, false), (way, true)]);
     let broadcast = Broadcast::width(caps).into_iter().flat_map(|width| {
         let all = ways.clone();
@@ -177,6 +203,7 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
         .chain(broadcast)
         .chain(Units::all(caps).into_iter().map(AnyVariant::of))
         .chain(Thin::all(caps).into_iter().map(AnyVariant::of))
+        .chain(Small::all(caps).into_iter().map(AnyVariant::of))
         .collect()
 }
 
@@ -189,8 +216,11 @@ pub(crate) fn run_by_tiles(gpu: &Gpu, product: &Product) -> Result<()> {
 
 /// Records y = a b, or y += a b. What few workgroups would do is split along its sums.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
-    let turned = Thin::turned(product);
     let scheme = gpu.choice(product.m.min(product.n));
+    if Small::serves(product) && scheme.is_none() {
+        return product.run(gpu, |piece| Way::Small(Small::of(piece)));
+    }
+    let turned = Thin::turned(product);
     let thin = Thin::serves(&turned) && scheme.is_none();
     let product = if thin { turned } else { *product };
     let whole = |product: &Product| product.run(gpu, |piece| Way::choose(gpu.caps(), piece, scheme, thin));

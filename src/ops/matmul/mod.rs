@@ -17,6 +17,7 @@
 mod cases;
 mod cpu;
 pub(crate) mod gpu;
+mod small;
 mod thin;
 mod units;
 

@@ -59,12 +59,13 @@ impl Rows {
     /// [`Error::Limit`] for rows in whose loops the driver would stop an invocation ([`Caps::max_rounds`]).
     pub fn choose(gpu: &Gpu, op: &'static str, columns: usize) -> Result<Self> {
         let default = Rows { lanes: if columns >= 1024 { 256 } else { 64 }, subgroups: gpu.caps().subgroups };
-        let rows = gpu.choice(columns).unwrap_or(default);
         // Three passes over the columns.
-        let longest = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 3 * rows.lanes as usize);
-        if columns > longest {
+        let rounds = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 3);
+        let longest = |rows: Rows| rounds.saturating_mul(rows.lanes as usize);
+        let rows = gpu.choice(columns).filter(|&rows| columns <= longest(rows)).unwrap_or(default);
+        if columns > longest(rows) {
             let what = "columns of one row, which this driver's limit on loops leaves".to_string();
-            return Err(Error::Limit { op, what, limit: longest as u64, got: columns as u64 });
+            return Err(Error::Limit { op, what, limit: longest(rows) as u64, got: columns as u64 });
         }
         Ok(rows)
     }
@@ -75,9 +76,40 @@ impl Rows {
     }
 }
 
+/// Where a row is when it is needed again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Again {
+    /// Read from the tensor.
+    Read,
+    /// Held in workgroup memory, where it fits.
+    Held,
+}
+
+/// By the length of a row.
+impl Choice for Again {
+    const NAME: &'static str = "again";
+
+    fn all(_caps: &Caps) -> Vec<(String, Self)> {
+        [("row read again", Again::Read), ("row held", Again::Held)].map(|(label, again)| (label.into(), again)).into()
+    }
+}
+
+impl Again {
+    /// Whether a row is held: on GPUs, unless the handle says otherwise. A driver on the CPU has its tensors in the same caches.
+    fn holds(gpu: &Gpu, columns: usize, longest: usize) -> bool {
+        let default = if gpu.caps().software { Again::Read } else { Again::Held };
+        columns <= longest && gpu.choice(columns).unwrap_or(default) == Again::Held
+    }
+}
+
+/// The longest rows that are held: 8 KiB, so that a device that works on several rows at a time has room for all.
+const LONGEST_FORWARD: usize = 2048;
+const LONGEST_BACKWARD: usize = 1024;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Forward {
     rows: Rows,
+    held: bool,
     mask: bool,
     log: bool,
 }
@@ -88,7 +120,14 @@ impl Variant for Forward {
     }
 
     fn knobs(&self) -> Knobs {
-        self.rows.knobs().flag("MASK", self.mask).bool("LOG", self.log)
+        self.knobs_for(LONGEST_FORWARD)
+    }
+}
+
+impl Forward {
+    fn knobs_for(&self, longest: usize) -> Knobs {
+        let knobs = self.rows.knobs().flag("HELD", self.held).flag("MASK", self.mask).bool("LOG", self.log);
+        if self.held { knobs.u32("COLUMNS", longest as u32) } else { knobs }
     }
 }
 
@@ -101,16 +140,15 @@ impl Variant for Backward {
     }
 
     fn knobs(&self) -> Knobs {
-        self.0.knobs()
+        self.0.knobs_for(LONGEST_BACKWARD)
     }
 }
 
 /// Every kernel variant.
 pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
     let both = |v: Forward| [AnyVariant::of(v), AnyVariant::of(Backward(v))];
-    let all = Rows::all(caps)
-        .into_iter()
-        .flat_map(|rows| [(false, false), (false, true), (true, false), (true, true)].map(|(mask, log)| Forward { rows, mask, log }));
+    let flags = (0..8).map(|bits| [1, 2, 4].map(|bit| bits & bit != 0));
+    let all = flags.flat_map(|[held, mask, log]| Rows::all(caps).into_iter().map(move |rows| Forward { rows, held, mask, log }));
     all.flat_map(both).collect()
 }
 
@@ -192,7 +230,8 @@ pub fn forward(gpu: &Gpu, x: &Tensor, mask: Option<&Tensor>, options: &SoftmaxOp
     check_types(x, mask)?;
     let (y, lse) = (gpu.empty(DType::F32, &problem.shape)?, gpu.empty(DType::F32, problem.lse_shape())?);
     let cols = problem.columns;
-    let variant = Forward { rows: Rows::choose(gpu, OP, cols)?, mask: mask.is_some(), log: options.log };
+    let held = Again::holds(gpu, cols, LONGEST_FORWARD);
+    let variant = Forward { rows: Rows::choose(gpu, OP, cols)?, held, mask: mask.is_some(), log: options.log };
     pieces(gpu, &problem, mask, |piece| {
         let count = piece.rows * cols;
         let [x, y] = [x, &y].map(|t| t.window(piece.row * cols, count));
@@ -216,7 +255,8 @@ pub fn backward(gpu: &Gpu, y: &Tensor, mask: Option<&Tensor>, d_y: &Tensor, opti
     expect_shape(OP, "d_y", d_y.shape(), &problem.shape)?;
     let d_x = gpu.empty(DType::F32, &problem.shape)?;
     let cols = problem.columns;
-    let variant = Backward(Forward { rows: Rows::choose(gpu, OP, cols)?, mask: mask.is_some(), log: options.log });
+    let held = Again::holds(gpu, cols, LONGEST_BACKWARD);
+    let variant = Backward(Forward { rows: Rows::choose(gpu, OP, cols)?, held, mask: mask.is_some(), log: options.log });
     pieces(gpu, &problem, mask, |piece| {
         let count = piece.rows * cols;
         let [y, d_y, d_x] = [y, d_y, &d_x].map(|t| t.window(piece.row * cols, count));

@@ -20,6 +20,7 @@ mod cases;
 mod cpu;
 mod gpu;
 
+use gpu::Again;
 pub(crate) use gpu::Rows;
 pub use gpu::{Softmaxed, backward, forward};
 
@@ -140,7 +141,7 @@ impl Operation for Softmax {
     }
 
     fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
-        Tuning::all::<Rows>(caps)
+        Tuning::all::<Rows>(caps).into_iter().chain(Tuning::all::<Again>(caps).into_iter().skip(1)).collect()
     }
 
     fn cases(&self) -> Vec<Case> {
