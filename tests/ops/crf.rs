@@ -1,0 +1,4 @@
+use crate::gpu;
+use wattn::ops::crf::{self, CrfOptions, Inputs};
+
+crate::cases!("crf");
