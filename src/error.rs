@@ -117,6 +117,14 @@ pub enum Error {
         /// The value given.
         got: String,
     },
+    /// An index that was out of range when a kernel met it. What it would have reached was left out.
+    #[error("{op}: '{tensor}' held an index that is out of range; what it would have reached was left out")]
+    Index {
+        /// The operation.
+        op: &'static str,
+        /// The tensor of indices.
+        tensor: &'static str,
+    },
     /// A file that is not what it should be.
     #[error("{}: {message}", path.display())]
     Format {
@@ -140,6 +148,9 @@ impl Error {
     /// The command line exits with 2 for the former and with 1 for the latter.
     pub fn is_input_fault(&self) -> bool {
         use Error::*;
-        matches!(self, Limit { .. } | Shape { .. } | Dtype { .. } | Tensors { .. } | Argument { .. } | Format { .. } | Io { .. })
+        matches!(
+            self,
+            Limit { .. } | Shape { .. } | Dtype { .. } | Tensors { .. } | Argument { .. } | Index { .. } | Format { .. } | Io { .. }
+        )
     }
 }

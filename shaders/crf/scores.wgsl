@@ -13,6 +13,7 @@
 // Twin      src/ops/crf/cpu.rs
 
 #import chain
+#import flag
 
 const LANES: u32 = 256u;
 
@@ -22,6 +23,7 @@ const LANES: u32 = 256u;
 @group(0) @binding(4) var<storage, read> tags: array<i32>; // [batch, time]
 @group(0) @binding(5) var<storage, read> lengths: array<i32>; // [batch]
 @group(0) @binding(6) var<storage, read_write> differences: array<f32>; // [batch, time]
+@group(0) @binding(7) var<storage, read_write> flag: array<atomic<u32>>; // one word
 
 @compute @workgroup_size(LANES)
 fn main(
@@ -54,6 +56,8 @@ fn main(
         if t + 1u == length {
             score += table[(k + 1u) * k + tag];
         }
+    } else {
+        raise(params.flag);
     }
     let difference = norms[params.norms_base + row] - score;
     differences[params.differences_base + row] = select(difference, -NOTHING, is_nothing(score));

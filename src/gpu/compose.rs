@@ -18,6 +18,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("chain", include_str!("../../shaders/lib/chain.wgsl")),
     ("chain_step", include_str!("../../shaders/lib/chain_step.wgsl")),
+    ("flag", include_str!("../../shaders/lib/flag.wgsl")),
     ("fused", include_str!("../../shaders/lib/fused.wgsl")),
     ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),
     ("handover", include_str!("../../shaders/lib/handover.wgsl")),

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::adapter::{Caps, Optional, pick, wanted};
 use super::budget::Budget;
 use super::choice::{Choices, Tunings};
+use super::flag::Flags;
 use super::pipeline::Cache;
 use super::pool::{Buffer, Kind, Memory, Pool};
 use super::recorder::Recorder;
@@ -60,6 +61,7 @@ pub(super) struct Shared {
     pub timeout: Option<Duration>,
     pub measured_budget: OnceLock<Budget>,
     pub pipelines: Cache,
+    pub flags: Flags,
     pipelines_created: AtomicU64,
     dispatches: AtomicU64,
     submissions: AtomicU64,
@@ -167,6 +169,7 @@ impl Gpu {
             pool: Pool::new(options.max_bytes),
             timeout: options.timeout,
             pipelines: Cache::default(),
+            flags: Flags::default(),
             pipelines_created: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
             submissions: AtomicU64::new(0),

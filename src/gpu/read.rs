@@ -6,6 +6,7 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::device::Shared;
+use super::flag;
 use super::pool::{Buffer, Kind};
 use crate::{Error, Result};
 
@@ -68,7 +69,15 @@ impl Signal {
 struct Piece {
     staging: Arc<Buffer>,
     bytes: u64,
+    /// Behind them there is the device's flag.
+    flag: bool,
     signal: Arc<Signal>,
+}
+
+impl Piece {
+    fn mapped(&self) -> u64 {
+        self.bytes + if self.flag { flag::BYTES } else { 0 }
+    }
 }
 
 /// A read that is under way.
@@ -107,9 +116,15 @@ impl Download {
         let mut encoder = shared.device.create_command_encoder(&Default::default());
         for start in (0..bytes).step_by(PIECE as usize) {
             let bytes = PIECE.min(bytes - start);
-            let staging = shared.take(bytes, Kind::Staging, true)?;
-            shared.scoped(|| encoder.copy_buffer_to_buffer(&buffer.raw, offset + start, &staging.raw, 0, bytes))?;
-            pieces.push(Piece { staging, bytes, signal: Arc::default() });
+            let word = shared.flags.word().filter(|_| start == 0);
+            let staging = shared.take(bytes + word.map_or(0, |_| flag::BYTES), Kind::Staging, true)?;
+            shared.scoped(|| {
+                encoder.copy_buffer_to_buffer(&buffer.raw, offset + start, &staging.raw, 0, bytes);
+                if let Some(word) = word {
+                    encoder.copy_buffer_to_buffer(word, 0, &staging.raw, bytes, flag::BYTES);
+                }
+            })?;
+            pieces.push(Piece { staging, bytes, flag: word.is_some(), signal: Arc::default() });
         }
         let submission = shared.scoped(|| shared.queue.submit([encoder.finish()]))?;
         shared.pool.next_batch();
@@ -118,7 +133,7 @@ impl Download {
         for piece in &pieces {
             let signal = piece.signal.clone();
             piece.staging.set_mapped(true);
-            piece.staging.raw.map_async(wgpu::MapMode::Read, 0..piece.bytes, move |outcome| signal.set(outcome));
+            piece.staging.raw.map_async(wgpu::MapMode::Read, 0..piece.mapped(), move |outcome| signal.set(outcome));
         }
         Ok(Download { shared: shared.clone(), pieces, submission })
     }
@@ -153,18 +168,22 @@ impl Download {
     }
 
     fn collect(self) -> Result<Vec<u8>> {
+        let mut flagged = 0;
         let mut out = Vec::with_capacity(self.pieces.iter().map(|piece| piece.bytes as usize).sum());
         for piece in &self.pieces {
             if piece.signal.get() != Some(Ok(())) {
                 self.shared.wait(Some(self.submission.clone()))?;
                 return Err(Error::DeviceLost { message: "a buffer could not be mapped for reading".into() });
             }
-            let mapped = piece.staging.raw.get_mapped_range(0..piece.bytes).map_err(|e| Error::Device { message: e.to_string() })?;
-            out.extend_from_slice(&mapped);
+            let mapped = piece.staging.raw.get_mapped_range(0..piece.mapped()).map_err(|e| Error::Device { message: e.to_string() })?;
+            let (bytes, word) = mapped.split_at(piece.bytes as usize);
+            out.extend_from_slice(bytes);
+            flagged = flagged.max(word.try_into().map_or(0, u32::from_le_bytes));
             drop(mapped);
             piece.staging.raw.unmap();
             piece.staging.set_mapped(false);
         }
+        self.shared.flags.check(&self.shared, flagged)?;
         Ok(out)
     }
 }

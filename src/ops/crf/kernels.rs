@@ -47,6 +47,7 @@ static SCORES: Kernel = Kernel {
         Binding::read("tags"),
         Binding::read("lengths"),
         Binding::write("differences"),
+        Binding::write("flag"),
     ],
 };
 

@@ -1,5 +1,6 @@
 //! What the recursions leave of each sequence, summed up: log_z, nll, the best path's score.
 
+use super::OP;
 use super::kernels::{Chain, ChainParams, ELEMENTS};
 use super::walk::{Walk, rows};
 use crate::gpu::{Bind, Tensor, Work, spread};
@@ -25,6 +26,7 @@ impl Walk<'_> {
     fn differences(&self, table: &Tensor, lengths: &Tensor, norms: &Tensor, tags: &Tensor) -> Result<Tensor> {
         let (gpu, p) = (self.gpu, self.problem);
         let differences = gpu.empty(DType::F32, &[p.batch, p.time])?;
+        let flag = gpu.flag(OP, "tags")?;
         let total = p.batch * p.time;
         let size = (gpu.caps().max_window() / DType::F32.bytes() / p.columns).min(gpu.elements_at_once(28, total)).saturating_sub(1).max(1);
         for first in (0..total).step_by(size) {
@@ -41,6 +43,7 @@ impl Walk<'_> {
                 columns: p.columns as u32,
                 first: first as u32,
                 rows: reached.end as u32,
+                flag: flag.code,
                 norms_base,
                 emissions_base,
                 tags_base,
@@ -55,6 +58,7 @@ impl Walk<'_> {
                 Bind::Read(tags),
                 Bind::Read(lengths),
                 Bind::Write(terms),
+                Bind::Write(flag.tensor.view()),
             ];
             let work = Work { flops: 0.0, bytes: 28.0 * reached.len() as f64 };
             gpu.dispatch(Chain::Scores, &params, &binds, spread(reached.len().div_ceil(ELEMENTS), gpu.caps()), work)?;
