@@ -64,9 +64,9 @@ fn main(
         sum += select(difference, 0.0, difference > -LOST);
     }
     let total_difference = reduce_sum(lane, sum);
-    impossible = impossible || reduce_max(lane, largest) > -LOST;
+    let worst = reduce_max(lane, largest);
     if lane.local == 0u {
-        nll[scores_at] = select(bitcast<u32>(total_difference), PLUS_INFINITY, impossible);
+        nll[scores_at] = select(bitcast<u32>(total_difference), PLUS_INFINITY, impossible || worst > -LOST);
     }
 #end
 }

@@ -181,14 +181,8 @@ impl Upstream<'_> {
                 ends_base,
                 ..self.params()
             };
-            let binds = [
-                Bind::Read(from),
-                Bind::Read(tags),
-                Bind::Read(steps),
-                Bind::Read(self.d_loss.view()),
-                Bind::Write(to),
-                Bind::Write(ends),
-            ];
+            let binds =
+                [Bind::Read(from), Bind::Read(tags), Bind::Read(steps), Bind::Read(self.d_loss.view()), Bind::Write(to), Bind::Write(ends)];
             let count = reached.len() * p.columns;
             let work = Work { flops: 2.0 * count as f64, bytes: 8.0 * count as f64 };
             gpu.dispatch(Chain::BackwardEmissions, &params, &binds, spread(count.div_ceil(ELEMENTS), gpu.caps()), work)?;

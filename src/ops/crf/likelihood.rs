@@ -89,8 +89,7 @@ impl Walk<'_> {
                 differences_base: differences_base.unwrap_or(0),
                 ..bytemuck::Zeroable::zeroed()
             };
-            let binds =
-                [Bind::Read(norms), Bind::maybe(differences), Bind::Read(lengths), Bind::Write(totals), Bind::maybe_write(nll)];
+            let binds = [Bind::Read(norms), Bind::maybe(differences), Bind::Read(lengths), Bind::Write(totals), Bind::maybe_write(nll)];
             let work = Work { flops: 0.0, bytes: Bind::bytes(&binds) };
             gpu.dispatch(Chain::Likelihood(tagged.is_some()), &params, &binds, spread(batch.len(), gpu.caps()), work)?;
         }

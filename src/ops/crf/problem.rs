@@ -5,7 +5,7 @@ use crate::array::show_shape;
 use crate::ops::attention::list;
 use crate::ops::host::{elements, expect_shape, expect_upstream, misfit, required};
 use crate::ops::{Request, Settings};
-use crate::{Array, Data, DType, Error, Result};
+use crate::{Array, DType, Data, Error, Result};
 
 /// How the sequences' nll become the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,8 +204,14 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_named() {
         let tags = |tags: [i32; 6]| Array::i32(&[2, 3], tags.to_vec());
-        assert_eq!(error("tags", tags([0, 9, -1, 4, 0, 5]), &[]), "crf: tags[1, 2] = 5; expected at least 0 and below 5, the number of tags");
-        assert_eq!(error("tags", tags([-1, 0, 0, 0, 0, 0]), &[]), "crf: tags[0, 0] = -1; expected at least 0 and below 5, the number of tags");
+        assert_eq!(
+            error("tags", tags([0, 9, -1, 4, 0, 5]), &[]),
+            "crf: tags[1, 2] = 5; expected at least 0 and below 5, the number of tags"
+        );
+        assert_eq!(
+            error("tags", tags([-1, 0, 0, 0, 0, 0]), &[]),
+            "crf: tags[0, 0] = -1; expected at least 0 and below 5, the number of tags"
+        );
         assert_eq!(error("tags", Array::i32(&[6], vec![0; 6]), &[]), "crf: 'tags' has shape [6]; expected [2, 3]");
         assert_eq!(error("end", Array::f32(&[4], vec![0.0; 4]), &[]), "crf: 'end' has shape [4]; expected [5]");
         assert_eq!(error("d_loss", Array::f32(&[2], vec![0.0; 2]), &[]), "crf: 'd_loss' has shape [2]; expected []");

@@ -37,7 +37,8 @@ impl Piece {
     /// Steps of a tensor of `[batch, time, columns]`: whole sequences, or what there is of a single one.
     fn steps<'a>(&self, p: &Problem, tensor: &'a Tensor) -> Bound<'a> {
         let origin = self.batch.start * p.time;
-        let reached = if self.batch.len() == 1 { origin + self.time.start..origin + self.time.end } else { origin..self.batch.end * p.time };
+        let reached =
+            if self.batch.len() == 1 { origin + self.time.start..origin + self.time.end } else { origin..self.batch.end * p.time };
         rows(tensor, reached, p.columns, origin)
     }
 
@@ -90,7 +91,8 @@ fn pieces(gpu: &Gpu, p: &Problem, time: usize) -> Result<Vec<Piece>> {
     // A step has three loops over the tags and one over those of the step before.
     let by_rounds = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 2 / (4 * p.columns + 4));
     let steps = by_time.min(by_rounds).min(if sequences == 1 { room / p.columns } else { usize::MAX }).max(1);
-    let parts = |range: Range<usize>, size: usize| range.clone().step_by(size).map(move |start| start..range.end.min(start.saturating_add(size)));
+    let parts =
+        |range: Range<usize>, size: usize| range.clone().step_by(size).map(move |start| start..range.end.min(start.saturating_add(size)));
     Ok(parts(0..p.batch, sequences).flat_map(|batch| parts(0..time, steps).map(move |time| Piece { batch: batch.clone(), time })).collect())
 }
 
