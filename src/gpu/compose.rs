@@ -16,6 +16,8 @@ use crate::{Error, Result};
 pub const LIBRARY: &[(&str, &str)] = &[
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
+    ("chain", include_str!("../../shaders/lib/chain.wgsl")),
+    ("chain_step", include_str!("../../shaders/lib/chain_step.wgsl")),
     ("flag", include_str!("../../shaders/lib/flag.wgsl")),
     ("fused", include_str!("../../shaders/lib/fused.wgsl")),
     ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),

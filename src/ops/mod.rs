@@ -9,6 +9,7 @@ pub mod attention;
 pub mod attention_varlen;
 mod broadcast;
 pub mod check;
+pub mod crf;
 pub mod gru;
 mod host;
 pub mod linear;
@@ -53,6 +54,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,
+    &crf::Crf,
 ];
 
 /// The operation of a name.

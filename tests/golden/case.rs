@@ -14,6 +14,9 @@ const SIZES: &[&str] = &["B", "Hq", "Hkv", "Lq", "Lk", "D", "Dv", "q_lengths", "
 /// The same of recurrent layers: `lengths` and `initial_state` say that there are such tensors.
 const RECURRENT_SIZES: &[&str] = &["T", "B", "input", "hidden", "layers", "bidirectional", "bias", "proj", "lengths", "initial_state"];
 
+/// The same of a CRF.
+const CRF_SIZES: &[&str] = &["B", "T", "K", "lengths"];
+
 /// One case.
 pub struct Case {
     /// The name of its files.
@@ -76,6 +79,7 @@ impl Case {
             "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
             "gru" => Ok(vec![self.part("gru", &[], &[])?]),
             "lstm" => Ok(vec![self.part("lstm", &[], &[])?]),
+            "crf" => Ok(vec![self.part("crf", &["reduction"], &[])?]),
             // One input and two outputs, of which an operation here computes one: two requests.
             "softmax" => {
                 let part = |log: &str, theirs: &str| Part {
@@ -95,7 +99,11 @@ impl Case {
     /// A request with all outputs under their own names. Every attribute is a key, one of `fixed` with that value, or a size.
     fn part(&self, op: &'static str, keys: &[&str], fixed: &[(&str, &str)]) -> Result<Part, String> {
         let mut settings = Vec::new();
-        let sizes = if matches!(op, "rnn" | "gru" | "lstm") { RECURRENT_SIZES } else { SIZES };
+        let sizes = match op {
+            "rnn" | "gru" | "lstm" => RECURRENT_SIZES,
+            "crf" => CRF_SIZES,
+            _ => SIZES,
+        };
         for (name, value) in &self.attrs {
             let text = match value {
                 Value::Null => continue,

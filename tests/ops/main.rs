@@ -13,6 +13,7 @@ mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
+mod crf;
 mod cuts;
 #[path = "../drivers/faults.rs"]
 mod faults;
@@ -165,10 +166,12 @@ fn check(gpu: &Gpu, op: &dyn Operation, fixture: &(Request, Expected), tuning: &
     Ok(None)
 }
 
-/// Whether a row of some tensor is too long for one small binding: then, and only then, a case may be refused.
+/// Whether a row of some tensor is too long for one small binding, or a CRF's moves, all of which each of its steps reads: then, and only
+/// then, a case may be refused.
 fn has_long_row(request: &Request) -> bool {
     let row = |array: &Array| array.shape().last().copied().unwrap_or(1) as u64 * 4;
-    request.tensors.values().any(|array| row(array) + 512 > SMALL_BINDING)
+    let moves = request.tensor("transitions").map_or(0, |array| array.bytes().len() as u64 + 2 * row(array));
+    request.tensors.values().map(row).chain([moves]).any(|bytes| bytes + 512 > SMALL_BINDING)
 }
 
 /// The bits of what an operation makes, by name.

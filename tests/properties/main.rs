@@ -9,6 +9,7 @@
 mod attention;
 #[path = "../common/mod.rs"]
 mod common;
+mod crf;
 mod draw;
 mod plan;
 mod products;
@@ -59,6 +60,7 @@ properties! {
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),
+    crf: crf::crf(),
 }
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.
