@@ -11,6 +11,7 @@ mod broadcast;
 pub mod check;
 pub mod gru;
 mod host;
+pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
 pub mod matmul;
@@ -20,6 +21,7 @@ mod product;
 mod real;
 pub mod recurrent;
 mod request;
+pub mod rms_norm;
 pub mod rnn;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
@@ -53,6 +55,8 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,
+    &layer_norm::LayerNorm,
+    &rms_norm::RmsNorm,
 ];
 
 /// The operation of a name.

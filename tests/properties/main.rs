@@ -59,6 +59,8 @@ properties! {
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),
+    layer_norm: rows::norm("layer_norm"),
+    rms_norm: rows::norm("rms_norm"),
 }
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.
