@@ -12,6 +12,7 @@ pub mod check;
 pub mod crf;
 pub mod gru;
 mod host;
+pub mod layer_norm;
 pub mod linear;
 pub mod lstm;
 pub mod matmul;
@@ -21,6 +22,7 @@ mod product;
 mod real;
 pub mod recurrent;
 mod request;
+pub mod rms_norm;
 pub mod rnn;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
@@ -55,6 +57,8 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &gru::Gru,
     &lstm::Lstm,
     &crf::Crf,
+    &layer_norm::LayerNorm,
+    &rms_norm::RmsNorm,
 ];
 
 /// The operation of a name.

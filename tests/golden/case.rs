@@ -75,6 +75,9 @@ impl Case {
             }
             // Aligning the last query with the last key is what causal means for packed sequences.
             "attention_varlen" => Ok(vec![self.part("attention_varlen", &["scale", "causal"], &[("causal_align", "bottom_right")])?]),
+            // `affine` says that there are weight and bias.
+            "layer_norm" => Ok(vec![self.part("layer_norm", &["eps"], &[("affine", "true"), ("affine", "false")])?]),
+            "rms_norm" => Ok(vec![self.part("rms_norm", &["eps"], &[])?]),
             "linear" => Ok(vec![self.part("linear", &[], &[])?]),
             "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
             "gru" => Ok(vec![self.part("gru", &[], &[])?]),

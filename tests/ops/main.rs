@@ -18,10 +18,12 @@ mod cuts;
 #[path = "../drivers/faults.rs"]
 mod faults;
 mod gru;
+mod layer_norm;
 mod linear;
 mod lstm;
 mod matmul;
 mod recurrent;
+mod rms_norm;
 mod rnn;
 mod softmax;
 mod sum;

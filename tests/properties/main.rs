@@ -61,6 +61,8 @@ properties! {
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),
     crf: crf::crf(),
+    layer_norm: rows::norm("layer_norm"),
+    rms_norm: rows::norm("rms_norm"),
 }
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.

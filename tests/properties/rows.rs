@@ -1,4 +1,4 @@
-//! softmax and sum.
+//! softmax, sum and the normalizations.
 
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -68,6 +68,25 @@ pub fn sum() -> BoxedStrategy<Plan> {
                 plan.set("axes", named.join(","));
             }
             plan.set_some("keepdim", keepdim);
+            plan
+        })
+        .boxed()
+}
+
+/// Any rows, with a spread and a mean, with weight and bias or without.
+pub fn norm(op: &'static str) -> BoxedStrategy<Plan> {
+    let sizes = (dims(4, 4), one_of(&[1usize, 2, 5, 31, 64, 65, 300, 1025, 2049]), one_of(&[1f32, 100.0, 1e-3]));
+    (sizes, maybe(0.5, &["1e-6", "0.5"]), [chance(0.7), chance(0.5), chance(0.8)], any::<u64>())
+        .prop_map(move |((rows, columns, deviation), eps, [weight, bias, upstream], seed)| {
+            let mut plan = Plan::new(op, seed);
+            let shape = [rows.as_slice(), &[columns]].concat();
+            plan.tensor("x", &shape, Fill::Normal(deviation));
+            for (name, shape, present) in [("weight", &[columns][..], weight), ("bias", &[columns], bias), ("d_y", &shape, upstream)] {
+                if present {
+                    plan.tensor(name, shape, Fill::Normal(1.0));
+                }
+            }
+            plan.set_some("eps", eps);
             plan
         })
         .boxed()
