@@ -29,6 +29,6 @@ pub static CASES: &[Case] = &[
     Case::new("zeros", "9,131", &[]).edit(|tensors, _| change(tensors, |i, x| if i / 131 == 3 { 0.0 } else { x })),
     Case::new("tiny_values", "9,131", &[]).edit(|tensors, _| change(tensors, |_, x| 1e-4 * x)),
     Case::new("huge_values", "9,131", &[]).edit(|tensors, _| change(tensors, |_, x| 1e15 * x)),
-    Case::new("rows_of_all_sizes", "9,131", &[]).edit(|tensors, _| change(tensors, |i, x| 10f32.powi((i / 131) as i32 - 4) * x)),
+    Case::new("rows_of_all_sizes", "9,131", &[]).edit(|tensors, _| change(tensors, |i, x| 10f32.powi((i / 131 % 3) as i32 - 1) * x)),
     Case::new("forward_only", "7,33", &[]).edit(|tensors, _| without(tensors, &["d_y"])),
 ];
