@@ -34,6 +34,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("rows", include_str!("../../shaders/lib/rows.wgsl")),
     ("state", include_str!("../../shaders/lib/state.wgsl")),
     ("state_gradient", include_str!("../../shaders/lib/state_gradient.wgsl")),
+    ("targets", include_str!("../../shaders/lib/targets.wgsl")),
     ("team", include_str!("../../shaders/lib/team.wgsl")),
     ("through_time", include_str!("../../shaders/lib/through_time.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),

@@ -9,9 +9,11 @@ pub mod attention;
 pub mod attention_varlen;
 mod broadcast;
 pub mod check;
+pub mod cross_entropy;
 pub mod gru;
 mod host;
 pub mod linear;
+pub mod loss;
 pub mod lstm;
 pub mod matmul;
 mod parallel;
@@ -48,6 +50,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &weighted_sum::WeightedSum,
     &sum::Sum,
     &linear::Linear,
+    &cross_entropy::CrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
     &rnn::Rnn,

@@ -72,6 +72,11 @@ impl Case {
             }
             // Aligning the last query with the last key is what causal means for packed sequences.
             "attention_varlen" => Ok(vec![self.part("attention_varlen", &["scale", "causal"], &[("causal_align", "bottom_right")])?]),
+            // Whether there are class weights shows in the tensors.
+            "cross_entropy" => {
+                let keys = ["reduction", "ignore_index", "label_smoothing"];
+                Ok(vec![self.part("cross_entropy", &keys, &[("class_weights", "false"), ("class_weights", "true")])?])
+            }
             "linear" => Ok(vec![self.part("linear", &[], &[])?]),
             "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
             "gru" => Ok(vec![self.part("gru", &[], &[])?]),

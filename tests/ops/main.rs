@@ -13,6 +13,7 @@ mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
+mod cross_entropy;
 mod cuts;
 #[path = "../drivers/faults.rs"]
 mod faults;

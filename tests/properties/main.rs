@@ -10,6 +10,7 @@ mod attention;
 #[path = "../common/mod.rs"]
 mod common;
 mod draw;
+mod losses;
 mod plan;
 mod products;
 mod recurrent;
@@ -54,6 +55,7 @@ properties! {
     weighted_sum: products::weighted_sum(),
     sum: rows::sum(),
     linear: products::linear(),
+    cross_entropy: losses::cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
     rnn: recurrent::rnn(),
