@@ -16,10 +16,12 @@ use crate::{Error, Result};
 pub const LIBRARY: &[(&str, &str)] = &[
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
+    ("digits", include_str!("../../shaders/lib/digits.wgsl")),
     ("flag", include_str!("../../shaders/lib/flag.wgsl")),
     ("fused", include_str!("../../shaders/lib/fused.wgsl")),
     ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),
     ("handover", include_str!("../../shaders/lib/handover.wgsl")),
+    ("ids", include_str!("../../shaders/lib/ids.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("loops", include_str!("../../shaders/lib/loops.wgsl")),
     ("math", include_str!("../../shaders/lib/math.wgsl")),

@@ -10,6 +10,7 @@ pub mod attention_varlen;
 mod broadcast;
 pub mod check;
 pub mod cross_entropy;
+pub mod embedding;
 pub mod gru;
 mod host;
 pub mod linear;
@@ -51,6 +52,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &sum::Sum,
     &linear::Linear,
     &cross_entropy::CrossEntropy,
+    &embedding::Embedding,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
     &rnn::Rnn,

@@ -77,6 +77,7 @@ impl Case {
                 let keys = ["reduction", "ignore_index", "label_smoothing"];
                 Ok(vec![self.part("cross_entropy", &keys, &[("class_weights", "false"), ("class_weights", "true")])?])
             }
+            "embedding" => Ok(vec![self.part("embedding", &["padding_idx"], &[])?]),
             "linear" => Ok(vec![self.part("linear", &[], &[])?]),
             "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
             "gru" => Ok(vec![self.part("gru", &[], &[])?]),

@@ -15,6 +15,7 @@ mod cache;
 mod common;
 mod cross_entropy;
 mod cuts;
+mod embedding;
 #[path = "../drivers/faults.rs"]
 mod faults;
 mod gru;

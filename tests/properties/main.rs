@@ -56,6 +56,7 @@ properties! {
     sum: rows::sum(),
     linear: products::linear(),
     cross_entropy: losses::cross_entropy(),
+    embedding: rows::embedding(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
     rnn: recurrent::rnn(),

@@ -50,6 +50,11 @@ impl Plan {
         self.given.push((name.into(), Array::i32(&[values.len()], values)));
     }
 
+    /// Adds a tensor of these shape and values.
+    pub fn indices(&mut self, name: &str, shape: &[usize], values: Vec<i32>) {
+        self.given.push((name.into(), Array::i32(shape, values)));
+    }
+
     /// Sets a key.
     pub fn set(&mut self, key: &'static str, value: impl ToString) {
         self.settings.push((key, value.to_string()));
