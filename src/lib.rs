@@ -28,7 +28,7 @@
 //!   own command encoder, and [`Tensor::from_buffer`] its own buffer.
 //! - [`ops`]: the operations, each with its formulas, shapes and references: [`ops::attention`], [`ops::attention_varlen`],
 //!   [`ops::matmul`], [`ops::softmax`], [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`], [`ops::cross_entropy`],
-//!   [`ops::embedding`],
+//!   [`ops::embedding`], [`ops::mse`], [`ops::binary_cross_entropy`],
 //!   [`ops::rnn`], [`ops::gru`], [`ops::lstm`].
 //!   [`ops::REGISTRY`] lists them.
 //!   [`ops::attention::KvCache`] keeps keys and values between calls, for decoding.

@@ -7,6 +7,7 @@
 
 pub mod attention;
 pub mod attention_varlen;
+pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
 pub mod cross_entropy;
@@ -17,6 +18,7 @@ pub mod linear;
 pub mod loss;
 pub mod lstm;
 pub mod matmul;
+pub mod mse;
 mod parallel;
 pub mod philox;
 mod product;
@@ -53,6 +55,8 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &linear::Linear,
     &cross_entropy::CrossEntropy,
     &embedding::Embedding,
+    &mse::Mse,
+    &binary_cross_entropy::BinaryCrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
     &rnn::Rnn,

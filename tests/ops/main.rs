@@ -9,6 +9,7 @@
 
 mod attention;
 mod attention_varlen;
+mod binary_cross_entropy;
 mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
@@ -22,6 +23,7 @@ mod gru;
 mod linear;
 mod lstm;
 mod matmul;
+mod mse;
 mod recurrent;
 mod rnn;
 mod softmax;

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use wattn::ops::Arrays;
 
-use super::draw::{chance, maybe, one_of};
+use super::draw::{broadcast, chance, dims, maybe, one_of};
 use super::plan::{Fill, Plan};
 use super::products::fill;
 
@@ -49,4 +49,45 @@ pub fn cross_entropy() -> BoxedStrategy<Plan> {
 fn poison(tensors: &mut Arrays) {
     let (targets, classes) = (tensors["target"].to_f64(), tensors["logits"].shape()[1]);
     fill(tensors, "logits", |i| targets[i / classes] < 0.0);
+}
+
+/// Any shape.
+pub fn mse() -> BoxedStrategy<Plan> {
+    (dims(9, 4), one_of(&[1usize, 3, 300, 5000]), maybe(0.7, REDUCTIONS), chance(0.8), any::<u64>())
+        .prop_map(|(rows, columns, reduction, upstream, seed)| {
+            let mut plan = Plan::new("mse", seed);
+            let shape = [rows.as_slice(), &[columns]].concat();
+            plan.tensor("x", &shape, Fill::Normal(1.0));
+            plan.tensor("target", &shape, Fill::Normal(1.0));
+            if upstream {
+                plan.tensor("d_loss", reduced(reduction, &shape), Fill::Normal(1.0));
+            }
+            plan.set_some("reduction", reduction);
+            plan
+        })
+        .boxed()
+}
+
+/// Any shape, with weights that are broadcast in any way.
+pub fn binary_cross_entropy() -> BoxedStrategy<Plan> {
+    let sizes = (dims(5, 5), one_of(&[1usize, 3, 65, 300]), one_of(&[1f32, 30.0]));
+    let weights = (proptest::option::of(broadcast()), proptest::option::of(broadcast()));
+    (sizes, weights, maybe(0.7, REDUCTIONS), chance(0.8), any::<u64>())
+        .prop_map(|((rows, columns, deviation), (weight, pos_weight), reduction, upstream, seed)| {
+            let mut plan = Plan::new("binary_cross_entropy", seed);
+            let shape = [rows.as_slice(), &[columns]].concat();
+            plan.tensor("logits", &shape, Fill::Normal(deviation));
+            plan.tensor("target", &shape, Fill::Uniform);
+            for (name, weight) in [("weight", weight), ("pos_weight", pos_weight)] {
+                if let Some(weight) = weight {
+                    plan.tensor(name, &weight.of(&shape), Fill::Uniform);
+                }
+            }
+            if upstream {
+                plan.tensor("d_loss", reduced(reduction, &shape), Fill::Normal(1.0));
+            }
+            plan.set_some("reduction", reduction);
+            plan
+        })
+        .boxed()
 }

@@ -57,6 +57,8 @@ properties! {
     linear: products::linear(),
     cross_entropy: losses::cross_entropy(),
     embedding: rows::embedding(),
+    mse: losses::mse(),
+    binary_cross_entropy: losses::binary_cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
     rnn: recurrent::rnn(),

@@ -9,6 +9,7 @@
 //! The kernels of a loss leave the sums of their workgroups; shaders/loss/total.wgsl adds those up.
 
 pub(crate) mod cpu;
+pub(crate) mod elements;
 mod total;
 
 pub(crate) use total::{Total, kernels, total};
