@@ -7,15 +7,20 @@
 
 pub mod attention;
 pub mod attention_varlen;
+pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
 pub mod crf;
+pub mod cross_entropy;
+pub mod embedding;
 pub mod gru;
 mod host;
 pub mod layer_norm;
 pub mod linear;
+pub mod loss;
 pub mod lstm;
 pub mod matmul;
+pub mod mse;
 mod parallel;
 pub mod philox;
 mod product;
@@ -51,6 +56,10 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &weighted_sum::WeightedSum,
     &sum::Sum,
     &linear::Linear,
+    &cross_entropy::CrossEntropy,
+    &embedding::Embedding,
+    &mse::Mse,
+    &binary_cross_entropy::BinaryCrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
     &rnn::Rnn,

@@ -78,6 +78,12 @@ impl Case {
             // `affine` says that there are weight and bias.
             "layer_norm" => Ok(vec![self.part("layer_norm", &["eps"], &[("affine", "true"), ("affine", "false")])?]),
             "rms_norm" => Ok(vec![self.part("rms_norm", &["eps"], &[])?]),
+            // Whether there are class weights shows in the tensors.
+            "cross_entropy" => {
+                let keys = ["reduction", "ignore_index", "label_smoothing"];
+                Ok(vec![self.part("cross_entropy", &keys, &[("class_weights", "false"), ("class_weights", "true")])?])
+            }
+            "embedding" => Ok(vec![self.part("embedding", &["padding_idx"], &[])?]),
             "linear" => Ok(vec![self.part("linear", &[], &[])?]),
             "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
             "gru" => Ok(vec![self.part("gru", &[], &[])?]),

@@ -9,12 +9,15 @@
 
 mod attention;
 mod attention_varlen;
+mod binary_cross_entropy;
 mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
 mod crf;
+mod cross_entropy;
 mod cuts;
+mod embedding;
 #[path = "../drivers/faults.rs"]
 mod faults;
 mod gru;
@@ -22,6 +25,7 @@ mod layer_norm;
 mod linear;
 mod lstm;
 mod matmul;
+mod mse;
 mod recurrent;
 mod rms_norm;
 mod rnn;

@@ -11,6 +11,7 @@ mod attention;
 mod common;
 mod crf;
 mod draw;
+mod losses;
 mod plan;
 mod products;
 mod recurrent;
@@ -55,6 +56,10 @@ properties! {
     weighted_sum: products::weighted_sum(),
     sum: rows::sum(),
     linear: products::linear(),
+    cross_entropy: losses::cross_entropy(),
+    embedding: rows::embedding(),
+    mse: losses::mse(),
+    binary_cross_entropy: losses::binary_cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
     rnn: recurrent::rnn(),
