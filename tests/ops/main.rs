@@ -29,6 +29,7 @@ mod mse;
 mod recurrent;
 mod rms_norm;
 mod rnn;
+mod rotary_embedding;
 mod softmax;
 mod sum;
 mod weighted_sum;
