@@ -44,6 +44,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("terms", include_str!("../../shaders/lib/terms.wgsl")),
     ("through_time", include_str!("../../shaders/lib/through_time.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
+    ("tile_panels", include_str!("../../shaders/lib/tile_panels.wgsl")),
+    ("tile_registers", include_str!("../../shaders/lib/tile_registers.wgsl")),
     ("tile_units", include_str!("../../shaders/lib/tile_units.wgsl")),
 ];
 
