@@ -14,6 +14,7 @@ use crate::{Error, Result};
 
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("additive", include_str!("../../shaders/lib/additive.wgsl")),
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("chain", include_str!("../../shaders/lib/chain.wgsl")),

@@ -5,11 +5,13 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+pub mod additive_attention;
 pub mod attention;
 pub mod attention_varlen;
 pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
+mod context;
 pub mod crf;
 pub mod cross_entropy;
 pub mod embedding;
@@ -24,8 +26,10 @@ pub mod mse;
 mod parallel;
 pub mod philox;
 mod product;
+mod projection;
 mod real;
 pub mod recurrent;
+mod regions;
 mod request;
 pub mod rms_norm;
 pub mod rnn;
@@ -62,6 +66,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &binary_cross_entropy::BinaryCrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
+    &additive_attention::AdditiveAttention,
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,

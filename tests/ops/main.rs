@@ -7,6 +7,7 @@
 //!
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
+mod additive_attention;
 mod attention;
 mod attention_varlen;
 mod binary_cross_entropy;

@@ -16,6 +16,7 @@ mod plan;
 mod products;
 mod recurrent;
 mod rows;
+mod scores;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -62,6 +63,7 @@ properties! {
     binary_cross_entropy: losses::binary_cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
+    additive_attention: scores::additive_attention(),
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),

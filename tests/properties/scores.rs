@@ -1,0 +1,102 @@
+//! Attention whose weights are an output: additive_attention, luong_attention and multi_head_attention.
+
+use proptest::prelude::*;
+use proptest::strategy::BoxedStrategy;
+use wattn::ops::Arrays;
+
+use super::draw::{chance, one_of};
+use super::plan::{Fill, Plan};
+use super::products::fill;
+
+const NORMAL: Fill = Fill::Normal(1.0);
+
+/// Queries, keys and values, which upstream gradients there are, and which keys are visible.
+#[derive(Clone, Debug)]
+struct Sequences {
+    batch: usize,
+    queries: usize,
+    keys: usize,
+    dim: usize,
+    dim_v: usize,
+    upstream: [bool; 2],
+    /// The share of the keys that are visible.
+    mask: Option<f64>,
+    poisoned: bool,
+    seed: u64,
+}
+
+fn sequences() -> impl Strategy<Value = Sequences> {
+    let sizes = (1..=3usize, one_of(&[1usize, 2, 3, 7, 16, 17, 33]), one_of(&[1usize, 5, 16, 31, 64, 70, 130]));
+    let dims = (one_of(&[1usize, 4, 7, 16, 33, 64]), one_of(&[1usize, 4, 9, 32, 65]));
+    let mask = proptest::option::weighted(0.6, one_of(&[0.7, 0.1, 0.0, 1.0]));
+    (sizes, dims, (chance(0.75), chance(0.75)), mask, chance(0.6), any::<u64>()).prop_map(
+        |((batch, queries, keys), (dim, dim_v), upstream, mask, poisoned, seed)| Sequences {
+            batch,
+            queries,
+            keys,
+            dim,
+            dim_v,
+            upstream: upstream.into(),
+            mask,
+            poisoned,
+            seed,
+        },
+    )
+}
+
+impl Sequences {
+    /// The tensors that all have, under the names of additive and Luong attention, and queries of `dim_q` elements.
+    fn plan(&self, op: &'static str, dim_q: usize) -> Plan {
+        let mut plan = Plan::new(op, self.seed);
+        let Sequences { batch, queries, keys, dim, dim_v, .. } = *self;
+        plan.tensor("query", &[batch, queries, dim_q], NORMAL);
+        plan.tensor("keys", &[batch, keys, dim], NORMAL);
+        plan.tensor("values", &[batch, keys, dim_v], NORMAL);
+        if self.upstream[0] {
+            plan.tensor("d_context", &[batch, queries, dim_v], NORMAL);
+        }
+        if self.upstream[1] {
+            plan.tensor("d_weights", &[batch, queries, keys], NORMAL);
+        }
+        if let Some(share) = self.mask {
+            plan.tensor("key_mask", &[batch, keys], Fill::Keep(share));
+            if self.poisoned {
+                plan.poison(poison);
+            }
+        }
+        plan
+    }
+}
+
+/// NaN in masked keys and values.
+fn poison(tensors: &mut Arrays) {
+    plant(tensors, "key_mask", ["keys", "values"]);
+}
+
+fn plant(tensors: &mut Arrays, mask: &str, names: [&str; 2]) {
+    let keep = tensors[mask].to_f64();
+    for name in names {
+        let columns = tensors[name].shape()[2];
+        fill(tensors, name, |at| keep[at / columns] == 0.0);
+    }
+}
+
+/// Weights such that arguments of tanh are of this order, whatever the sizes.
+fn weight(columns: usize, order: f32) -> Fill {
+    Fill::Normal(order / (columns as f32).sqrt())
+}
+
+/// Any queries and keys under any weights.
+pub fn additive_attention() -> BoxedStrategy<Plan> {
+    let rest = (one_of(&[1usize, 3, 12, 40]), one_of(&[1usize, 2, 9, 32, 33, 64, 65, 100]), one_of(&[0.5f32, 0.01, 10.0]));
+    (sequences(), rest)
+        .prop_map(|(sequences, (dim_q, features, order))| {
+            let mut plan = sequences.plan("additive_attention", dim_q);
+            plan.tensor("wq", &[features, dim_q], weight(dim_q, order));
+            plan.tensor("wk", &[features, sequences.dim], weight(sequences.dim, order));
+            plan.tensor("b", &[features], Fill::Normal(order));
+            plan.tensor("v", &[features], NORMAL);
+            plan
+        })
+        .boxed()
+}
