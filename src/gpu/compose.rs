@@ -19,6 +19,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("chain", include_str!("../../shaders/lib/chain.wgsl")),
     ("chain_step", include_str!("../../shaders/lib/chain_step.wgsl")),
+    ("cosine", include_str!("../../shaders/lib/cosine.wgsl")),
     ("digits", include_str!("../../shaders/lib/digits.wgsl")),
     ("elements", include_str!("../../shaders/lib/elements.wgsl")),
     ("flag", include_str!("../../shaders/lib/flag.wgsl")),

@@ -21,6 +21,7 @@ pub mod layer_norm;
 pub mod linear;
 pub mod loss;
 pub mod lstm;
+pub mod luong_attention;
 pub mod matmul;
 pub mod mse;
 mod parallel;
@@ -67,6 +68,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
     &additive_attention::AdditiveAttention,
+    &luong_attention::LuongAttention,
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,

@@ -76,6 +76,7 @@ impl Case {
             // Aligning the last query with the last key is what causal means for packed sequences.
             "attention_varlen" => Ok(vec![self.part("attention_varlen", &["scale", "causal"], &[("causal_align", "bottom_right")])?]),
             "additive_attention" => Ok(vec![self.part("additive_attention", &[], &[])?]),
+            "luong_attention" => Ok(vec![self.part("luong_attention", &["score"], &[])?]),
             // `affine` says that there are weight and bias.
             "layer_norm" => Ok(vec![self.part("layer_norm", &["eps"], &[("affine", "true"), ("affine", "false")])?]),
             "rms_norm" => Ok(vec![self.part("rms_norm", &["eps"], &[])?]),

@@ -25,6 +25,7 @@ mod gru;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod luong_attention;
 mod matmul;
 mod mse;
 mod recurrent;

@@ -64,6 +64,7 @@ properties! {
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
     additive_attention: scores::additive_attention(),
+    luong_attention: scores::luong_attention(),
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 use wattn::ops::Arrays;
 
-use super::draw::{chance, one_of};
+use super::draw::{chance, maybe, one_of};
 use super::plan::{Fill, Plan};
 use super::products::fill;
 
@@ -96,6 +96,27 @@ pub fn additive_attention() -> BoxedStrategy<Plan> {
             plan.tensor("wk", &[features, sequences.dim], weight(sequences.dim, order));
             plan.tensor("b", &[features], Fill::Normal(order));
             plan.tensor("v", &[features], NORMAL);
+            plan
+        })
+        .boxed()
+}
+
+/// Any score of any queries and keys.
+pub fn luong_attention() -> BoxedStrategy<Plan> {
+    let rest = (maybe(0.8, &["dot", "general", "concat", "cosine"]), one_of(&[1usize, 3, 12, 40]), one_of(&[1usize, 9, 33, 64, 65]));
+    (sequences(), rest, one_of(&[1f32, 0.01, 10.0]))
+        .prop_map(|(sequences, (score, dim_q, features), order)| {
+            let any = matches!(score, Some("general" | "concat"));
+            let dim_q = if any { dim_q } else { sequences.dim };
+            let mut plan = sequences.plan("luong_attention", dim_q);
+            plan.set_some("score", score);
+            if score == Some("general") {
+                plan.tensor("w", &[dim_q, sequences.dim], weight(dim_q * sequences.dim, order));
+            }
+            if score == Some("concat") {
+                plan.tensor("w", &[features, dim_q + sequences.dim], weight(dim_q + sequences.dim, order));
+                plan.tensor("v", &[features], NORMAL);
+            }
             plan
         })
         .boxed()
