@@ -24,6 +24,7 @@ pub mod lstm;
 pub mod luong_attention;
 pub mod matmul;
 pub mod mse;
+pub mod multi_head_attention;
 mod parallel;
 pub mod philox;
 mod product;
@@ -69,6 +70,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &attention_varlen::AttentionVarlen,
     &additive_attention::AdditiveAttention,
     &luong_attention::LuongAttention,
+    &multi_head_attention::MultiHeadAttention,
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,

@@ -28,6 +28,7 @@ mod lstm;
 mod luong_attention;
 mod matmul;
 mod mse;
+mod multi_head_attention;
 mod recurrent;
 mod rms_norm;
 mod rnn;

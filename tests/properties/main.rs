@@ -65,6 +65,7 @@ properties! {
     attention_varlen: attention::attention_varlen(),
     additive_attention: scores::additive_attention(),
     luong_attention: scores::luong_attention(),
+    multi_head_attention: scores::multi_head_attention(),
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),

@@ -121,3 +121,41 @@ pub fn luong_attention() -> BoxedStrategy<Plan> {
         })
         .boxed()
 }
+
+/// Any heads, with probabilities and without.
+pub fn multi_head_attention() -> BoxedStrategy<Plan> {
+    let options = (maybe(0.8, &[1usize, 2, 3, 8]), maybe(0.6, &["true", "false"]), one_of(&[1usize, 4, 7, 16]), chance(0.7), chance(0.7));
+    (sequences(), options, one_of(&[1f32, 3.0]))
+        .prop_map(|(sequences, (heads, probs, dim, in_bias, out_bias), order)| {
+            let mut plan = Plan::new("multi_head_attention", sequences.seed);
+            let Sequences { batch, queries, keys, upstream, mask, poisoned, .. } = sequences;
+            let embed = heads.unwrap_or(1) * dim;
+            plan.tensor("query", &[batch, queries, embed], NORMAL);
+            plan.tensor("key", &[batch, keys, embed], NORMAL);
+            plan.tensor("value", &[batch, keys, embed], NORMAL);
+            plan.tensor("in_proj_weight", &[3 * embed, embed], weight(embed, order));
+            plan.tensor("out_proj_weight", &[embed, embed], weight(embed, 1.0));
+            if in_bias {
+                plan.tensor("in_proj_bias", &[3 * embed], NORMAL);
+            }
+            if out_bias {
+                plan.tensor("out_proj_bias", &[embed], NORMAL);
+            }
+            if upstream[0] {
+                plan.tensor("d_o", &[batch, queries, embed], NORMAL);
+            }
+            if upstream[1] && probs != Some("false") {
+                plan.tensor("d_probs", &[batch, heads.unwrap_or(1), queries, keys], NORMAL);
+            }
+            if let Some(share) = mask {
+                plan.tensor("key_keep", &[batch, keys], Fill::Keep(share));
+                if poisoned {
+                    plan.poison(|tensors| plant(tensors, "key_keep", ["key", "value"]));
+                }
+            }
+            plan.set_some("heads", heads);
+            plan.set_some("probs", probs);
+            plan
+        })
+        .boxed()
+}
