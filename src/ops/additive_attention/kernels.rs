@@ -154,7 +154,7 @@ impl<'a> Scores<'a> {
         let keys = self.keys.count;
         let s = Part { tensor: d_scores, strides: [self.queries.count * keys, keys, 1, 0] };
         let mask = mask.map(|tensor| Part { tensor, strides: [keys, 0, 1, 0] });
-        self.backward(gpu, [self.queries, self.keys], s, mask, [d_query, d_v])
+        self.backward(gpu, [self.queries, self.keys], s, mask, d_query, Some(d_v))
     }
 
     /// The gradient of the projected keys, `[batch, keys, features]`.
@@ -162,20 +162,20 @@ impl<'a> Scores<'a> {
         let keys = self.keys.count;
         let s = Part { tensor: d_scores, strides: [self.queries.count * keys, 1, keys, 0] };
         let mask = mask.map(|tensor| Part { tensor, strides: [keys, 1, 0, 0] });
-        self.backward(gpu, [self.keys, self.queries], s, mask, [d_keys])
+        self.backward(gpu, [self.keys, self.queries], s, mask, d_keys, None)
     }
 
-    /// The gradient of the first side, and with two results that of v. The side of the keys is the one whose rows the mask goes along; it
-    /// leaves v to the other.
-    fn backward<'t, const N: usize>(
+    /// The gradient of the first side and, where that is the queries, of v.
+    fn backward<'t>(
         &'t self,
         gpu: &Gpu,
         [own, other]: [Side<'t>; 2],
         d_scores: Part<'t, 4>,
         mask: Option<Part<'t, 4>>,
-        results: [&'t Tensor; N],
+        d_x: &'t Tensor,
+        d_v: Option<&'t Tensor>,
     ) -> Result<()> {
-        let keys = N == 1;
+        let keys = d_v.is_none();
         let variant = Backward { single: own.count <= 2 && !keys, keys, mask: mask.is_some() };
         let tanh = if keys { 0.0 } else { TANH + 2.0 };
         let cuts = Cuts {
@@ -185,9 +185,8 @@ impl<'a> Scores<'a> {
             most: Scores::most(gpu, COL, 2),
             flops: tanh + 12.0,
         };
-        let side = |tensor: Option<&&'t Tensor>| tensor.and_then(|tensor| self.side(tensor, own.count, ROW));
-        let (d_x, d_v) = (side(results.first()), side(results.get(1)));
         let (x, y) = (self.side(own.tensor, own.count, ROW), self.side(other.tensor, other.count, COL));
+        let (d_x, d_v) = (self.side(d_x, own.count, ROW), d_v.and_then(|d_v| self.side(d_v, own.count, ROW)));
         let parts = [x, y, self.v(), Some(d_scores), mask, d_x, d_v];
         run(gpu, cuts, variant, [self.batch, own.count, other.count, self.features], parts, COL)
     }
