@@ -11,7 +11,7 @@ pub mod attention_varlen;
 pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
-mod context;
+pub mod context;
 pub mod crf;
 pub mod cross_entropy;
 pub mod embedding;

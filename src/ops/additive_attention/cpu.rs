@@ -1,102 +1,12 @@
-//! The reference, one batch element after the other. What comes after the scores is Luong attention's as well.
+//! The reference of the scores, one batch element after the other. Those of Luong's concat are the same.
 
 use super::{OP, Problem};
 use crate::Result;
+use crate::ops::context::Sequences;
+use crate::ops::context::cpu::{Batch, element};
 use crate::ops::host::{reals, required};
+use crate::ops::real::{add, add_scaled, dot};
 use crate::ops::{Real, References, Request, Values, parallel};
-
-/// The queries of one batch element, from their scores on. Only visible keys are looked at.
-pub(crate) struct Scored<'a, R> {
-    /// `[Lq, Lk]`
-    pub scores: &'a [R],
-    /// `[Lk]`
-    pub visible: &'a [bool],
-    /// `[Lk, Dv]`
-    pub values: &'a [R],
-    pub dim_v: usize,
-}
-
-/// What the scores of one batch element lead to.
-pub(crate) struct Outcome<R> {
-    /// `[Lq, Dv]`
-    pub context: Vec<R>,
-    /// `[Lq, Lk]`
-    pub weights: Vec<R>,
-    /// `[Lq, Lk]`, 0 where hidden; empty without an upstream gradient, as is d_values.
-    pub d_scores: Vec<R>,
-    /// `[Lk, Dv]`
-    pub d_values: Vec<R>,
-}
-
-impl<R: Real> Scored<'_, R> {
-    /// Context and weights and, when gradients are wanted, those of scores and values.
-    pub(crate) fn run(&self, wanted: bool, d_context: Option<&[R]>, d_weights: Option<&[R]>) -> Outcome<R> {
-        let (keys, dim) = (self.visible.len(), self.dim_v);
-        let queries = self.scores.len() / keys;
-        let shown: Vec<usize> = (0..keys).filter(|&j| self.visible[j]).collect();
-        let zeros = |wanted: bool, n: usize| vec![R::ZERO; if wanted { n } else { 0 }];
-        let mut out = Outcome {
-            context: zeros(true, queries * dim),
-            weights: zeros(true, queries * keys),
-            d_scores: zeros(wanted, queries * keys),
-            d_values: zeros(wanted, keys * dim),
-        };
-        for i in 0..queries {
-            let s = |j: usize| self.scores[i * keys + j];
-            // m = max_j s_ij,  l = Σ_j exp(s_ij − m),  weights_ij = exp(s_ij − m) / l
-            let Some(m) = shown.iter().map(|&j| s(j)).reduce(|m, s| if s > m { s } else { m }) else { continue };
-            let mut l = R::ZERO;
-            shown.iter().for_each(|&j| l += (s(j) - m).exp());
-            // context_i = Σ_j weights_ij values_j
-            for &j in &shown {
-                let weight = (s(j) - m).exp() / l;
-                out.weights[i * keys + j] = weight;
-                add_scaled(&mut out.context[i * dim..][..dim], weight, &self.values[j * dim..][..dim]);
-            }
-            if !wanted {
-                continue;
-            }
-            // dW_ij = d_weights_ij + d_context_i·values_j,  d_values_j = Σ_i weights_ij d_context_i
-            let mut all = zeros(true, keys);
-            for &j in &shown {
-                if let Some(d_weights) = d_weights {
-                    all[j] += d_weights[i * keys + j];
-                }
-                if let Some(d_context) = d_context {
-                    let d_context = &d_context[i * dim..][..dim];
-                    all[j] += dot(d_context, &self.values[j * dim..][..dim]);
-                    add_scaled(&mut out.d_values[j * dim..][..dim], out.weights[i * keys + j], d_context);
-                }
-            }
-            // ds_ij = weights_ij (dW_ij − Σ_j weights_ij dW_ij)
-            let mut sum = R::ZERO;
-            shown.iter().for_each(|&j| sum += out.weights[i * keys + j] * all[j]);
-            shown.iter().for_each(|&j| out.d_scores[i * keys + j] = out.weights[i * keys + j] * (all[j] - sum));
-        }
-        out
-    }
-}
-
-/// Where the key mask is not 0, `[batch, Lk]`.
-pub(crate) fn visible_keys(request: &Request, count: usize) -> Vec<bool> {
-    request.tensor("key_mask").map_or_else(|| vec![true; count], |mask| mask.to_f64().into_iter().map(|keep| keep != 0.0).collect())
-}
-
-pub(crate) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
-    let mut sum = R::ZERO;
-    a.iter().zip(b).for_each(|(&a, &b)| sum += a * b);
-    sum
-}
-
-/// `to += factor · from`
-pub(crate) fn add_scaled<R: Real>(to: &mut [R], factor: R, from: &[R]) {
-    to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
-}
-
-/// `to += from`
-pub(crate) fn add<R: Real>(to: &mut [R], from: &[R]) {
-    to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
-}
 
 /// The parameters of additive scores. Row a of a weight is its first elements from `a · row` on.
 pub(crate) struct Weights<'a, R> {
@@ -225,43 +135,33 @@ impl<R: Real> Element<'_, R> {
 
 /// context and weights and, with an upstream gradient, every gradient.
 pub fn run<R: Real>(request: &Request) -> Result<References> {
-    let problem = Problem::of(request)?;
-    let Problem { batch, queries, keys, dim_q, dim_k, dim_v, features } = problem;
+    let Problem { sizes, features } = Problem::of(request)?;
+    let Sequences { batch, queries, keys, dim_q, dim_k, .. } = sizes;
     let read = |name: &str| required(OP, request, name).map(reals::<R>);
-    let upstream = |name: &str| request.tensor(name).map(reals::<R>);
-    let (query, all_keys, values) = (read("query")?, read("keys")?, read("values")?);
+    let (query, all_keys) = (read("query")?, read("keys")?);
     let (wq, wk, b, v) = (read("wq")?, read("wk")?, read("b")?, read("v")?);
-    let (d_context, d_weights) = (upstream("d_context"), upstream("d_weights"));
-    let visible = visible_keys(request, batch * keys);
     let weights = Weights { wq: &wq, wk: &wk, row_q: dim_q, row_k: dim_k, b: Some(&b), v: &v, dim_q, dim_k };
+    let rest = Batch::<R>::of(OP, request, sizes)?;
     let wanted = request.wants_gradients();
 
     let of = |n: usize| {
         let element = Element {
             weights: &weights,
-            query: &query[n * queries * dim_q..][..queries * dim_q],
-            keys: &all_keys[n * keys * dim_k..][..keys * dim_k],
-            visible: &visible[n * keys..][..keys],
+            query: element(&query, n, queries * dim_q),
+            keys: element(&all_keys, n, keys * dim_k),
+            visible: rest.visible(n),
         };
-        let scores = element.scores();
-        let values = &values[n * keys * dim_v..][..keys * dim_v];
-        let d_context = d_context.as_ref().map(|all| &all[n * queries * dim_v..][..queries * dim_v]);
-        let d_weights = d_weights.as_ref().map(|all| &all[n * queries * keys..][..queries * keys]);
-        let outcome = Scored { scores: &scores, visible: element.visible, values, dim_v }.run(wanted, d_context, d_weights);
+        let outcome = rest.run(n, &element.scores());
         let gradients = wanted.then(|| element.backward(&outcome.d_scores));
         (outcome, gradients)
     };
     let (outcomes, gradients): (Vec<_>, Vec<_>) = parallel::map(batch, of).into_iter().unzip();
 
-    let mut results = References::new();
-    let mut put = |name: &str, shape: &[usize], values: Vec<R>| results.insert(name.to_string(), Values::of(shape, &values));
-    let joined = |part: fn(&Outcome<R>) -> &Vec<R>| outcomes.iter().flat_map(|o| part(o).iter().copied()).collect::<Vec<R>>();
-    put("context", &problem.context_shape(), joined(|o| &o.context));
-    put("weights", &problem.weights_shape(), joined(|o| &o.weights));
+    let mut results = rest.results(&outcomes);
     let Some(gradients) = gradients.into_iter().collect::<Option<Vec<ScoreGradients<R>>>>() else { return Ok(results) };
-    put("d_values", &[batch, keys, dim_v], joined(|o| &o.d_values));
-    put("d_query", &[batch, queries, dim_q], gradients.iter().flat_map(|d| d.d_query.iter().copied()).collect());
-    put("d_keys", &[batch, keys, dim_k], gradients.iter().flat_map(|d| d.d_keys.iter().copied()).collect());
+    let mut put = |name: &str, shape: &[usize], values: Vec<R>| results.insert(name.to_string(), Values::of(shape, &values));
+    put("d_query", &sizes.query_shape(), gradients.iter().flat_map(|d| d.d_query.iter().copied()).collect());
+    put("d_keys", &sizes.keys_shape(), gradients.iter().flat_map(|d| d.d_keys.iter().copied()).collect());
     let summed = |part: fn(&ScoreGradients<R>) -> &Vec<R>| {
         let mut sum = vec![R::ZERO; part(&gradients[0]).len()];
         gradients.iter().for_each(|d| add(&mut sum, part(d)));

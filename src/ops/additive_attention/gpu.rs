@@ -2,7 +2,8 @@
 
 use super::{Additive, AdditiveGradients, OP, Problem, Projected, Shapes};
 use crate::gpu::{Gpu, Tensor};
-use crate::ops::context::{Context, rows, stride};
+use crate::ops::context::Sequences;
+use crate::ops::context::gpu::Context;
 use crate::ops::host::{expect_dtype, expect_shape, float_tensor, plain_tensor};
 use crate::ops::product::Matrices;
 use crate::ops::projection::Projection;
@@ -89,13 +90,10 @@ impl<'a> Inputs<'a> {
         let matrix = |tensor: &'a Tensor, columns: usize| Matrices { tensor, start: 0, row: columns, col: 1, batch: &[] };
         let of = |x, weight, bias, mask| Projection { op: OP, x, weight, outputs: p.features, bias, mask };
         Additive {
-            query: of(self.query, matrix(self.wq, p.dim_q), Some((self.b, 0)), None),
-            keys: of(self.keys, matrix(self.wk, p.dim_k), None, self.key_mask),
+            query: of(self.query, matrix(self.wq, p.sizes.dim_q), Some((self.b, 0)), None),
+            keys: of(self.keys, matrix(self.wk, p.sizes.dim_k), None, self.key_mask),
             v: self.v,
         }
-    }
-    fn context(&self, p: &'a Problem, batch: &'a [usize; 1]) -> Context<'a> {
-        Context { op: OP, batch, queries: p.queries, keys: p.keys, columns: p.dim_v, mask: self.key_mask }
     }
 }
 
@@ -122,11 +120,7 @@ pub fn forward(gpu: &Gpu, inputs: &Inputs) -> Result<Attended> {
     let additive = inputs.additive(&p);
     let projected = additive.project(gpu)?;
     let scores = additive.forward(gpu, &projected)?;
-    let batch = [p.batch];
-    let attend = inputs.context(&p, &batch);
-    let weights = attend.weights(gpu, &scores)?;
-    let context = gpu.empty(DType::F32, &p.context_shape())?;
-    attend.sum(gpu, &weights, rows(inputs.values, &stride(inputs.values)), rows(&context, &stride(&context)))?;
+    let [context, weights] = Context::of(OP, &p.sizes, inputs.key_mask).attend(gpu, &scores, inputs.values)?;
     Ok(Attended { context, weights, projected })
 }
 
@@ -144,27 +138,15 @@ pub fn backward(
     d_weights: Option<&Tensor>,
 ) -> Result<Gradients> {
     let p = inputs.problem()?;
-    let (context, weights) = (p.context_shape(), p.weights_shape());
-    let given = [
-        ("weights", Some(&attended.weights), weights),
-        ("wq query", Some(&attended.projected.query), [p.batch, p.queries, p.features]),
-        ("wk keys", Some(&attended.projected.keys), [p.batch, p.keys, p.features]),
-        ("d_context", d_context, context),
-        ("d_weights", d_weights, weights),
-    ];
-    for (name, tensor, shape) in given.into_iter().filter_map(|(name, tensor, shape)| Some((name, tensor?, shape))) {
+    let Sequences { batch, queries, keys, .. } = p.sizes;
+    let Projected { query, keys: projected_keys } = &attended.projected;
+    for (name, tensor, count) in [("wq query", query, queries), ("wk keys", projected_keys, keys)] {
         expect_dtype(OP, name, tensor, DType::F32)?;
-        expect_shape(OP, name, tensor.shape(), &shape)?;
+        expect_shape(OP, name, tensor.shape(), &[batch, count, p.features])?;
     }
-    let batch = [p.batch];
+    let context = Context::of(OP, &p.sizes, inputs.key_mask);
+    let [d_scores, d_values] = context.attend_backward(gpu, &attended.weights, inputs.values, d_context, d_weights)?;
     let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
-    let d_values = like(inputs.values)?;
-    let d_scores = {
-        let (values, stride_v, stride_c) = (inputs.values, stride(inputs.values), [p.queries * p.dim_v]);
-        let d_context = d_context.map(|d_context| rows(d_context, &stride_c));
-        let pair = [rows(values, &stride_v), rows(&d_values, &stride_v)];
-        inputs.context(&p, &batch).backward(gpu, &attended.weights, pair, d_context, d_weights)?
-    };
     let (d_wq, d_wk, d_b) = (like(inputs.wq)?, like(inputs.wk)?, like(inputs.b)?);
     let d = inputs.additive(&p).backward(gpu, &attended.projected, &d_scores, [&d_wq, &d_wk], Some(&d_b))?;
     let AdditiveGradients { d_query, d_keys, d_v } = d;

@@ -7,18 +7,14 @@
 //! x_i = wq query_i + b,  y_j = wk keys_j
 //! t_ija = tanh(x_ia + y_ja)
 //! s_ij = Σ_a v_a t_ija
-//! weights_ij = exp(s_ij − m_i) / Σ_j exp(s_ij − m_i),  m_i = max_j s_ij      over the visible keys; 0 for a hidden one
+//! weights_ij = softmax_j(s_ij)
 //! context_i = Σ_j weights_ij values_j
 //! ```
 //!
-//! A key is visible where key_mask is not 0. What a hidden key and its value hold reaches nothing, NaN and infinities included. Queries that see
-//! nothing have context and weights of 0, and give no gradients.
-//!
-//! Backward, for upstream gradients of context and of weights (one that is absent counts as zero):
+//! Only keys where key_mask is not 0 take part; [`context`](super::context) has what that means, and the gradient ds of the scores from those of
+//! context and of weights. From there back:
 //!
 //! ```text
-//! d_values_j = Σ_i weights_ij d_context_i         dW_ij = d_weights_ij + d_context_i·values_j
-//! ds_ij = weights_ij (dW_ij − Σ_j weights_ij dW_ij)
 //! d_v_a = Σ ds_ij t_ija
 //! dx_ia = v_a Σ_j ds_ij (1 − t²_ija)              dy_ja = v_a Σ_i ds_ij (1 − t²_ija)
 //! d_query = dx wq,  d_wq = dxᵀ query,  d_b = Σ dx,  d_keys = dy wk,  d_wk = dyᵀ keys
@@ -40,7 +36,8 @@ pub use additive::Projected;
 pub(crate) use additive::{Additive, AdditiveGradients};
 pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, wrong_shape};
+use super::context::{self, Sequences};
+use super::host::{elements, expect_shape, misfit, normal, wrong_shape};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -90,44 +87,12 @@ pub struct Shapes<'a> {
 }
 
 /// All sizes, derived from shapes that fit one another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// B: independent sequences.
-    pub batch: usize,
-    /// Lq: queries of a sequence.
-    pub queries: usize,
-    /// Lk: keys of a sequence.
-    pub keys: usize,
-    /// Dq: elements of a query.
-    pub dim_q: usize,
-    /// Dk: elements of a key.
-    pub dim_k: usize,
-    /// Dv: elements of a value.
-    pub dim_v: usize,
+    /// Those of queries, keys and values.
+    pub sizes: Sequences,
     /// A: features that query and key are projected to.
     pub features: usize,
-}
-
-/// The sizes of queries, keys and values that fit one another: batch, queries, keys, and the elements of each.
-pub(crate) fn check_sequences(op: &'static str, [query, keys, values]: [&[usize]; 3], mask: Option<&[usize]>) -> Result<[usize; 6]> {
-    let &[batch, queries, dim_q] = query else { return Err(misfit(op, "query", query, "[B,Lq,Dq]")) };
-    let fits = || format!("[{batch},Lk,Dk], with as many batches as query");
-    let &[batch_k, count, dim_k] = keys else { return Err(misfit(op, "keys", keys, fits())) };
-    if batch_k != batch {
-        return Err(misfit(op, "keys", keys, fits()));
-    }
-    let dim_v = match *values {
-        [b, l, dim_v] if (b, l) == (batch, count) => dim_v,
-        _ => return Err(misfit(op, "values", values, format!("[{batch},{count},Dv]"))),
-    };
-    if let Some(mask) = mask {
-        expect_shape(op, "key_mask", mask, &[batch, count])?;
-    }
-    let (context, weights) = ([batch, queries, dim_v], [batch, queries, count]);
-    for (name, shape) in [("query", query), ("keys", keys), ("values", values), ("context", &context), ("weights", &weights)] {
-        elements(op, name, shape)?;
-    }
-    Ok([batch, queries, count, dim_q, dim_k, dim_v])
 }
 
 impl Problem {
@@ -136,7 +101,8 @@ impl Problem {
     /// # Errors
     /// [`Error::Shape`](crate::Error::Shape) for shapes that do not fit, [`Error::Limit`](crate::Error::Limit) for a tensor of more than 2³¹ elements.
     pub fn new(shapes: &Shapes) -> Result<Self> {
-        let [batch, queries, keys, dim_q, dim_k, dim_v] = check_sequences(OP, [shapes.query, shapes.keys, shapes.values], shapes.key_mask)?;
+        let sizes = Sequences::new(OP, [shapes.query, shapes.keys, shapes.values], shapes.key_mask)?;
+        let Sequences { batch, queries, keys, dim_q, dim_k, .. } = sizes;
         let features = match *shapes.wq {
             [features, columns] if columns == dim_q => features,
             _ => return Err(misfit(OP, "wq", shapes.wq, format!("[A,{dim_q}] with the columns of query"))),
@@ -149,7 +115,7 @@ impl Problem {
         for (name, shape) in [("wq", shapes.wq), ("wk", shapes.wk), ("wq query", &x), ("wk keys", &y)] {
             elements(OP, name, shape)?;
         }
-        Ok(Problem { batch, queries, keys, dim_q, dim_k, dim_v, features })
+        Ok(Problem { sizes, features })
     }
 
     /// Of a request, whose upstream gradients are checked as well.
@@ -169,39 +135,14 @@ impl Problem {
             v: shape("v"),
             key_mask: request.tensor("key_mask").map(Array::shape),
         })?;
-        expect_upstream(OP, request, "context", &problem.context_shape())?;
-        expect_upstream(OP, request, "weights", &problem.weights_shape())?;
+        problem.sizes.expect_upstream(OP, request)?;
         Ok(problem)
-    }
-
-    /// `[B, Lq, Dv]`
-    pub fn context_shape(&self) -> [usize; 3] {
-        [self.batch, self.queries, self.dim_v]
-    }
-
-    /// `[B, Lq, Lk]`
-    pub fn weights_shape(&self) -> [usize; 3] {
-        [self.batch, self.queries, self.keys]
-    }
-}
-
-/// One size for all of N, or one for each.
-pub(crate) fn sizes<const N: usize>(field: &[usize]) -> Option<[usize; N]> {
-    match *field {
-        [size] => Some([size; N]),
-        _ => field.try_into().ok(),
     }
 }
 
 /// Floating-point operations of additive scores for each query, key and feature: sum, tanh and product forward; with the gradients 1 − t², and a
 /// product and a sum for each of three.
 pub(crate) const SCORE_FLOPS: [f64; 2] = [4.0, 12.0];
-
-/// Operations of the softmax over `pairs`, forward and backward, and of the sum of values of `columns` elements.
-pub(crate) fn context_flops(pairs: f64, columns: usize, backward: bool) -> f64 {
-    let sum = 2.0 * columns as f64;
-    pairs * if backward { 11.0 + 3.0 * sum } else { 6.0 + sum }
-}
 
 /// The operation in [`REGISTRY`](super::REGISTRY).
 pub struct AdditiveAttention;
@@ -222,20 +163,15 @@ impl Operation for AdditiveAttention {
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
         let fields = parse_shape(OP, SHAPE, shape)?;
         let wrong = || wrong_shape(OP, SHAPE, shape);
-        let [batch, seq, dims, features] = fields.as_slice() else { return Err(wrong()) };
-        let (&[batch], Some([queries, keys]), Some([dim_q, dim_k, dim_v]), &[features]) =
-            (batch.as_slice(), sizes(seq), sizes(dims), features.as_slice())
-        else {
-            return Err(wrong());
-        };
-        let (query, keys_shape, values) = ([batch, queries, dim_q], [batch, keys, dim_k], [batch, keys, dim_v]);
-        let (wq, wk, vector) = ([features, dim_q], [features, dim_k], [features]);
-        let shapes = Shapes { query: &query, keys: &keys_shape, values: &values, wq: &wq, wk: &wk, b: &vector, v: &vector, key_mask: None };
-        let problem = Problem::new(&shapes)?;
-        let (context, weights) = (problem.context_shape(), problem.weights_shape());
+        let [fields @ .., features] = fields.as_slice() else { return Err(wrong()) };
+        let (Some(sizes), &[features]) = (Sequences::parse(fields), features.as_slice()) else { return Err(wrong()) };
+        let (query, keys, values) = (sizes.query_shape(), sizes.keys_shape(), sizes.values_shape());
+        let (wq, wk, vector) = ([features, sizes.dim_q], [features, sizes.dim_k], [features]);
+        Problem::new(&Shapes { query: &query, keys: &keys, values: &values, wq: &wq, wk: &wk, b: &vector, v: &vector, key_mask: None })?;
+        let (context, weights) = (sizes.context_shape(), sizes.weights_shape());
         let drawn: [(&str, &[usize]); 9] = [
             ("query", &query),
-            ("keys", &keys_shape),
+            ("keys", &keys),
             ("values", &values),
             ("wq", &wq),
             ("wk", &wk),
@@ -258,17 +194,15 @@ impl Operation for AdditiveAttention {
 
     /// Masked pairs are counted as if they were visible, and tanh and exp as one operation each; computing tanh again is not counted.
     fn cost(&self, request: &Request) -> Result<Cost> {
-        let p = Problem::of(request)?;
+        let Problem { sizes, features } = Problem::of(request)?;
+        let Sequences { batch, queries, keys, dim_q, dim_k, dim_v } = sizes;
         let backward = request.wants_gradients();
-        let pairs = (p.batch * p.queries * p.keys) as f64;
-        let features = p.features as f64;
-        let projections = 2.0 * (p.batch * (p.queries * p.dim_q + p.keys * p.dim_k)) as f64 * features;
-        let scores = pairs * features * SCORE_FLOPS[usize::from(backward)];
-        let flops = projections * if backward { 3.0 } else { 1.0 } + scores + context_flops(pairs, p.dim_v, backward);
+        let projections = 2.0 * (batch * (queries * dim_q + keys * dim_k)) as f64 * features as f64;
+        let scores = sizes.pairs() * features as f64 * SCORE_FLOPS[usize::from(backward)];
+        let flops = projections * if backward { 3.0 } else { 1.0 } + scores + context::flops(sizes.pairs(), dim_v, backward);
         let read: usize = request.tensors.values().map(|t| t.bytes().len()).sum();
-        let outputs = p.context_shape().iter().product::<usize>() + p.weights_shape().iter().product::<usize>();
         let gradients = if backward { SPEC.gradient_elements(request) } else { 0 };
-        Ok(Cost { flops, bytes: read as f64 + ((outputs + gradients) * DType::F32.bytes()) as f64 })
+        Ok(Cost { flops, bytes: read as f64 + ((sizes.output_elements() + gradients) * DType::F32.bytes()) as f64 })
     }
 }
 
@@ -289,7 +223,7 @@ mod tests {
             key_mask: Some(&[2, 5]),
         };
         let p = Problem::new(&good).unwrap();
-        assert_eq!((p.context_shape(), p.weights_shape(), p.features), ([2, 3, 7], [2, 3, 5], 8));
+        assert_eq!((p.sizes.context_shape(), p.sizes.weights_shape(), p.features), ([2, 3, 7], [2, 3, 5], 8));
         let refused = |message: &str, change: fn(&mut Shapes)| {
             let mut shapes = good;
             change(&mut shapes);

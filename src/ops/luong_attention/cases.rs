@@ -1,8 +1,9 @@
 //! The named cases: the four scores at sizes around the tiles of products and pairs, masks, and lengths at either side of the bound of cosine.
 
+use crate::ops::context::cases as context;
+use crate::ops::context::cases::scale;
 use crate::ops::philox::Rng;
 use crate::ops::{Arrays, Case};
-use crate::{Array, Data};
 
 const DOT: &[(&str, &str)] = &[("score", "dot")];
 const GENERAL: &[(&str, &str)] = &[("score", "general")];
@@ -36,9 +37,7 @@ pub static CASES: &[Case] = &[
     // Every product of lengths is below the bound, which then divides.
     Case::new("cosine_tiny", "2,9/21,12", COSINE).edit(|tensors, _| scale(tensors, &["query", "keys"], 1e-5)),
     Case::new("cosine_mask_hides_nan", "3,6/67,9/9/20", COSINE).edit(hidden_nan).quick(),
-    Case::new("mask_everything", "2,5/9,4", COSINE).edit(|tensors, _| {
-        tensors.insert("key_mask".into(), Array::u8(&[2, 9], vec![0; 18]));
-    }),
+    Case::new("mask_everything", "2,5/9,4", COSINE).edit(|tensors, _| context::mask_everything(tensors, ["key_mask", "keys"])),
     Case::new("context_only", "2,7/19,8", COSINE).edit(|tensors, _| {
         tensors.remove("d_weights");
     }),
@@ -52,37 +51,18 @@ pub static CASES: &[Case] = &[
     }),
 ];
 
-fn floats(tensors: &mut Arrays, name: &str, f: impl Fn(usize, f32) -> f32) {
-    if let Some(Data::F32(values)) = tensors.get_mut(name).map(|t| t.data_mut()) {
-        values.iter_mut().enumerate().for_each(|(i, x)| *x = f(i, *x));
-    }
-}
-
-fn scale(tensors: &mut Arrays, names: &[&str], by: f32) {
-    names.iter().for_each(|name| floats(tensors, name, |_, x| by * x));
-}
-
-/// A weight as a layer starts with it: scores of order one.
+/// Scores of order one.
 fn calm(tensors: &mut Arrays, _: &mut Rng) {
-    let columns = tensors.get("w").and_then(|t| t.shape().last().copied()).unwrap_or(1);
-    scale(tensors, &["w"], 1.0 / (columns as f32).sqrt());
+    context::calm(tensors, &["w"], 1.0);
 }
 
-/// A mask that keeps about two thirds of the keys of each batch element, and nothing of the second.
 fn mask(tensors: &mut Arrays, rng: &mut Rng) {
     calm(tensors, rng);
-    let Some(&[batch, count, _]) = tensors.get("keys").map(|t| t.shape()) else { return };
-    let keep = (0..batch * count).map(|n| u8::from(rng.below(3) > 0 && n / count != 1)).collect();
-    tensors.insert("key_mask".into(), Array::u8(&[batch, count], keep));
+    context::mask(tensors, rng, ["key_mask", "keys"]);
 }
 
-/// The same, and NaN or infinity in the hidden keys and values.
 fn hidden_nan(tensors: &mut Arrays, rng: &mut Rng) {
     mask(tensors, rng);
-    const POISON: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
-    let hidden: Vec<bool> = tensors["key_mask"].to_f64().into_iter().map(|keep| keep == 0.0).collect();
-    for name in ["keys", "values"] {
-        let columns = tensors.get(name).and_then(|t| t.shape().last().copied()).unwrap_or(1);
-        floats(tensors, name, |i, x| if hidden[i / columns] { POISON[i % 3] } else { x });
-    }
+    context::poison(tensors, "key_mask", &["keys", "values"]);
+    context::poison_upstream(tensors, "key_mask", ["d_weights", "d_context"]);
 }

@@ -1,9 +1,12 @@
-//! The reference: the scores of each kind, and after them what additive attention does.
+//! The reference of the scores of each kind, one batch element after the other.
 
 use super::{OP, Problem, Score};
 use crate::Result;
-use crate::ops::additive_attention::cpu::{Element, Outcome, ScoreGradients, Scored, Weights, add, add_scaled, dot, visible_keys};
+use crate::ops::additive_attention::cpu::{Element, ScoreGradients, Weights};
+use crate::ops::context::Sequences;
+use crate::ops::context::cpu::{Batch, element};
 use crate::ops::host::{reals, required};
+use crate::ops::real::{add, add_scaled, dot};
 use crate::ops::{Real, References, Request, Values, parallel};
 
 /// The least that a product of lengths counts as.
@@ -11,7 +14,8 @@ const EPS: f64 = 1e-8;
 
 /// One batch element's queries and keys, and the parameters.
 struct Sequence<'a, R> {
-    p: &'a Problem,
+    score: Score,
+    sizes: Sequences,
     /// `[Lq, Dq]`
     query: &'a [R],
     /// `[Lk, Dk]`
@@ -33,27 +37,26 @@ struct Gradients<R> {
 
 impl<'a, R: Real> Sequence<'a, R> {
     fn query(&self, i: usize) -> &'a [R] {
-        &self.query[i * self.p.dim_q..][..self.p.dim_q]
+        element(self.query, i, self.sizes.dim_q)
     }
 
     fn key(&self, j: usize) -> &'a [R] {
-        &self.keys[j * self.p.dim_k..][..self.p.dim_k]
+        element(self.keys, j, self.sizes.dim_k)
     }
 
-    /// Row a of w.
+    /// Row a of the w of [`Score::General`].
     fn w(&self, a: usize) -> &'a [R] {
-        let columns = if self.p.score == Score::General { self.p.dim_k } else { self.p.dim_q + self.p.dim_k };
-        &self.w[a * columns..][..columns]
+        element(self.w, a, self.sizes.dim_k)
     }
 
     /// Every query with every visible key.
     fn pairs(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        (0..self.p.queries).flat_map(|i| (0..self.p.keys).filter(|&j| self.visible[j]).map(move |j| (i, j)))
+        (0..self.sizes.queries).flat_map(|i| (0..self.sizes.keys).filter(|&j| self.visible[j]).map(move |j| (i, j)))
     }
 
     /// w [q; k] = wq q + wk k: additive attention without a bias.
     fn concat<T>(&self, run: impl FnOnce(&Element<R>) -> T) -> T {
-        let Problem { dim_q, dim_k, .. } = *self.p;
+        let Sequences { dim_q, dim_k, .. } = self.sizes;
         let row = dim_q + dim_k;
         let weights = Weights { wq: self.w, wk: &self.w[dim_q..], row_q: row, row_k: row, b: None, v: self.v, dim_q, dim_k };
         run(&Element { weights: &weights, query: self.query, keys: self.keys, visible: self.visible })
@@ -67,13 +70,13 @@ impl<'a, R: Real> Sequence<'a, R> {
 
     /// s `[Lq, Lk]`; 0 where hidden.
     fn scores(&self) -> Vec<R> {
-        if self.p.score == Score::Concat {
+        if self.score == Score::Concat {
             return self.concat(|element| element.scores());
         }
-        let mut scores = vec![R::ZERO; self.p.queries * self.p.keys];
+        let mut scores = vec![R::ZERO; self.sizes.queries * self.sizes.keys];
         for (i, j) in self.pairs() {
             let (q, k) = (self.query(i), self.key(j));
-            let s = match self.p.score {
+            let s = match self.score {
                 // q·w k = Σ_a q_a (w_a·k)
                 Score::General => {
                     let mut s = R::ZERO;
@@ -83,25 +86,25 @@ impl<'a, R: Real> Sequence<'a, R> {
                 Score::Cosine => dot(q, k) / Self::norm(q, k).0,
                 _ => dot(q, k),
             };
-            scores[i * self.p.keys + j] = s;
+            scores[i * self.sizes.keys + j] = s;
         }
         scores
     }
 
     fn backward(&self, d_scores: &[R]) -> Gradients<R> {
-        let Problem { dim_q, dim_k, features, .. } = *self.p;
-        if self.p.score == Score::Concat {
+        let Sequences { dim_q, dim_k, .. } = self.sizes;
+        if self.score == Score::Concat {
             let d: ScoreGradients<R> = self.concat(|element| element.backward(d_scores));
             // The gradients of wq and wk side by side.
             let row = |a: usize| [&d.d_wq[a * dim_q..][..dim_q], &d.d_wk[a * dim_k..][..dim_k]].concat();
-            return Gradients { d_query: d.d_query, d_keys: d.d_keys, d_w: (0..features).flat_map(row).collect(), d_v: d.d_v };
+            return Gradients { d_query: d.d_query, d_keys: d.d_keys, d_w: (0..self.v.len()).flat_map(row).collect(), d_v: d.d_v };
         }
         let zeros = |n: usize| vec![R::ZERO; n];
         let mut d = Gradients { d_query: zeros(self.query.len()), d_keys: zeros(self.keys.len()), d_w: zeros(self.w.len()), d_v: vec![] };
         for (i, j) in self.pairs() {
-            let (q, k, ds) = (self.query(i), self.key(j), d_scores[i * self.p.keys + j]);
+            let (q, k, ds) = (self.query(i), self.key(j), d_scores[i * self.sizes.keys + j]);
             let (d_q, d_k) = (&mut d.d_query[i * dim_q..][..dim_q], &mut d.d_keys[j * dim_k..][..dim_k]);
-            match self.p.score {
+            match self.score {
                 // s = Σ_a q_a (w_a·k):  d_q_a = ds w_a·k,  d_k = ds Σ_a q_a w_a,  d_w_a = ds q_a k
                 Score::General => {
                     for (a, &q) in q.iter().enumerate() {
@@ -134,44 +137,35 @@ impl<'a, R: Real> Sequence<'a, R> {
 
 /// context and weights and, with an upstream gradient, every gradient.
 pub fn run<R: Real>(request: &Request) -> Result<References> {
-    let p = Problem::of(request)?;
-    let Problem { batch, queries, keys, dim_q, dim_k, dim_v, .. } = p;
+    let Problem { score, sizes, .. } = Problem::of(request)?;
+    let Sequences { batch, queries, keys, dim_q, dim_k, .. } = sizes;
     let read = |name: &str| required(OP, request, name).map(reals::<R>);
-    let optional = |name: &str| request.tensor(name).map(reals::<R>);
-    let (query, all_keys, values) = (read("query")?, read("keys")?, read("values")?);
-    let (w, v) = (optional("w").unwrap_or_default(), optional("v").unwrap_or_default());
-    let (d_context, d_weights) = (optional("d_context"), optional("d_weights"));
-    let visible = visible_keys(request, batch * keys);
+    let optional = |name: &str| request.tensor(name).map(reals::<R>).unwrap_or_default();
+    let (query, all_keys, w, v) = (read("query")?, read("keys")?, optional("w"), optional("v"));
+    let rest = Batch::<R>::of(OP, request, sizes)?;
     let wanted = request.wants_gradients();
 
     let of = |n: usize| {
         let sequence = Sequence {
-            p: &p,
-            query: &query[n * queries * dim_q..][..queries * dim_q],
-            keys: &all_keys[n * keys * dim_k..][..keys * dim_k],
-            visible: &visible[n * keys..][..keys],
+            score,
+            sizes,
+            query: element(&query, n, queries * dim_q),
+            keys: element(&all_keys, n, keys * dim_k),
+            visible: rest.visible(n),
             w: &w,
             v: &v,
         };
-        let scores = sequence.scores();
-        let scored = Scored { scores: &scores, visible: sequence.visible, values: &values[n * keys * dim_v..][..keys * dim_v], dim_v };
-        let d_context = d_context.as_ref().map(|all| &all[n * queries * dim_v..][..queries * dim_v]);
-        let d_weights = d_weights.as_ref().map(|all| &all[n * queries * keys..][..queries * keys]);
-        let outcome = scored.run(wanted, d_context, d_weights);
+        let outcome = rest.run(n, &sequence.scores());
         let gradients = wanted.then(|| sequence.backward(&outcome.d_scores));
         (outcome, gradients)
     };
     let (outcomes, gradients): (Vec<_>, Vec<_>) = parallel::map(batch, of).into_iter().unzip();
 
-    let mut results = References::new();
-    let mut put = |name: &str, shape: &[usize], values: Vec<R>| results.insert(name.to_string(), Values::of(shape, &values));
-    let joined = |part: fn(&Outcome<R>) -> &Vec<R>| outcomes.iter().flat_map(|o| part(o).iter().copied()).collect::<Vec<R>>();
-    put("context", &p.context_shape(), joined(|o| &o.context));
-    put("weights", &p.weights_shape(), joined(|o| &o.weights));
+    let mut results = rest.results(&outcomes);
     let Some(gradients) = gradients.into_iter().collect::<Option<Vec<Gradients<R>>>>() else { return Ok(results) };
-    put("d_values", &[batch, keys, dim_v], joined(|o| &o.d_values));
-    put("d_query", &[batch, queries, dim_q], gradients.iter().flat_map(|d| d.d_query.iter().copied()).collect());
-    put("d_keys", &[batch, keys, dim_k], gradients.iter().flat_map(|d| d.d_keys.iter().copied()).collect());
+    let mut put = |name: &str, shape: &[usize], values: Vec<R>| results.insert(name.to_string(), Values::of(shape, &values));
+    put("d_query", &sizes.query_shape(), gradients.iter().flat_map(|d| d.d_query.iter().copied()).collect());
+    put("d_keys", &sizes.keys_shape(), gradients.iter().flat_map(|d| d.d_keys.iter().copied()).collect());
     for (name, part) in [("w", (|d| &d.d_w) as fn(&Gradients<R>) -> &Vec<R>), ("v", |d| &d.d_v)] {
         if let Some(array) = request.tensor(name) {
             let mut sum = vec![R::ZERO; array.len()];

@@ -4,13 +4,14 @@ use super::cosine::{self, Cosine};
 use super::{LuongOptions, OP, Problem, Score, Shapes};
 use crate::gpu::{Gpu, Tensor};
 use crate::ops::additive_attention::{Additive, AdditiveGradients, Projected};
-use crate::ops::context::{Context, rows, stride};
-use crate::ops::host::{expect_dtype, expect_shape, float_tensor, plain_tensor};
+use crate::ops::context::Sequences;
+use crate::ops::context::gpu::{Context, rows, stride};
+use crate::ops::host::{expect_dtype, float_tensor, plain_tensor};
 use crate::ops::product::Matrices;
 use crate::ops::projection::Projection;
 use crate::ops::strided::Dims;
 use crate::ops::sum::gpu::Reduction;
-use crate::ops::{Prepared, Request, matmul};
+use crate::ops::{Prepared, Request};
 use crate::{DType, Error, Result};
 
 /// What Luong attention reads, f32.
@@ -55,19 +56,20 @@ enum Saved {
 impl Saved {
     /// That it is what the forward of this problem saves.
     fn check(&self, p: &Problem) -> Result<()> {
-        let projected = |count: usize, columns: usize| [p.batch, count, columns];
-        let fits = match self {
-            Saved::Nothing => p.score == Score::Dot,
-            Saved::General(query) => p.score == Score::General && query.shape() == projected(p.queries, p.dim_k),
-            Saved::Concat(both) => {
-                let shapes = [projected(p.queries, p.features), projected(p.keys, p.features)];
-                p.score == Score::Concat && both.query.shape() == shapes[0] && both.keys.shape() == shapes[1]
+        let Sequences { batch, queries, keys, dim_k, .. } = p.sizes;
+        let fits = match (self, p.score) {
+            (Saved::Nothing, Score::Dot) | (Saved::Cosine(_), Score::Cosine) => true,
+            (Saved::General(query), Score::General) => query.shape() == [batch, queries, dim_k],
+            (Saved::Concat(both), Score::Concat) => {
+                both.query.shape() == [batch, queries, p.features] && both.keys.shape() == [batch, keys, p.features]
             }
-            Saved::Cosine(_) => p.score == Score::Cosine,
+            _ => false,
         };
-        let expected = || "what the forward of the same inputs and options returned".to_string();
-        let other = || Error::Argument { op: OP, key: "attended".into(), expected: expected(), got: "that of others".into() };
-        if fits { Ok(()) } else { Err(other()) }
+        if fits {
+            return Ok(());
+        }
+        let expected = "what the forward of the same inputs and options returned".to_string();
+        Err(Error::Argument { op: OP, key: "attended".into(), expected, got: "that of others".into() })
     }
 }
 
@@ -115,54 +117,40 @@ impl Inputs<'_> {
 
 impl<'a> Call<'a> {
     fn new(inputs: &'a Inputs<'a>, p: &'a Problem) -> Self {
-        let context = Context {
-            op: OP,
-            batch: std::slice::from_ref(&p.batch),
-            queries: p.queries,
-            keys: p.keys,
-            columns: p.dim_v,
-            mask: inputs.key_mask,
-        };
+        let context = Context::of(OP, &p.sizes, inputs.key_mask);
         Call { inputs, p, context }
     }
 
     /// query W as a linear layer whose weight is Wᵀ.
     fn general(&self, w: &'a Tensor) -> Projection<'a> {
-        let weight = Matrices { tensor: w, start: 0, row: 1, col: self.p.dim_k, batch: &[] };
-        Projection { op: OP, x: self.inputs.query, weight, outputs: self.p.dim_k, bias: None, mask: None }
+        let columns = self.p.sizes.dim_k;
+        let weight = Matrices { tensor: w, start: 0, row: 1, col: columns, batch: &[] };
+        Projection { op: OP, x: self.inputs.query, weight, outputs: columns, bias: None, mask: None }
     }
 
     /// The two halves of W, side by side in its rows.
     fn concat(&self, w: &'a Tensor, v: &'a Tensor) -> Additive<'a> {
-        let (p, inputs) = (self.p, self.inputs);
-        let part = |start| Matrices { tensor: w, start, row: p.dim_q + p.dim_k, col: 1, batch: &[] };
+        let Sequences { dim_q, dim_k, .. } = self.p.sizes;
+        let half = |start| Matrices { tensor: w, start, row: dim_q + dim_k, col: 1, batch: &[] };
         let of = |x, weight, mask| Projection { op: OP, x, weight, outputs: v.len(), bias: None, mask };
-        Additive { query: of(inputs.query, part(0), None), keys: of(inputs.keys, part(p.dim_q), inputs.key_mask), v }
+        let (query, keys) = (of(self.inputs.query, half(0), None), of(self.inputs.keys, half(dim_q), self.inputs.key_mask));
+        Additive { query, keys, v }
     }
 
     /// The products of all queries, projected or not, with all keys.
     fn dots(&self, gpu: &Gpu, query: &Tensor) -> Result<Tensor> {
-        let p = self.p;
-        let scores = gpu.empty(DType::F32, &p.weights_shape())?;
-        let (of_q, of_k, of_s) = (stride(query), stride(self.inputs.keys), stride(&scores));
-        let keys = rows(self.inputs.keys, &of_k).transposed();
-        let product = self.context.product([p.queries, p.keys, p.dim_k], rows(query, &of_q), keys, rows(&scores, &of_s));
-        matmul::gpu::run(gpu, &product)?;
-        Ok(scores)
+        let keys = self.inputs.keys;
+        self.context.dots(gpu, 1.0, self.p.sizes.dim_k, [rows(query, &stride(query)), rows(keys, &stride(keys))])
     }
 
     /// The gradients of queries and keys of which the scores are products.
     fn dots_backward(&self, gpu: &Gpu, query: &Tensor, d_scores: &Tensor) -> Result<[Tensor; 2]> {
-        let (p, keys) = (self.p, self.inputs.keys);
-        let (d_query, d_keys) = (gpu.empty(DType::F32, query.shape())?, gpu.empty(DType::F32, keys.shape())?);
-        let (of_q, of_k, of_s) = (stride(query), stride(keys), stride(d_scores));
-        let d_s = rows(d_scores, &of_s);
-        // s = q kᵀ:  d_q = ds k, d_k = dsᵀ q
-        let into_q = self.context.product([p.queries, p.dim_k, p.keys], d_s, rows(keys, &of_k), rows(&d_query, &of_q));
-        self.context.guarded(gpu, &into_q, false)?;
-        let into_k = self.context.product([p.keys, p.dim_k, p.queries], d_s.transposed(), rows(query, &of_q), rows(&d_keys, &of_k));
-        self.context.guarded(gpu, &into_k, true)?;
-        Ok([d_query, d_keys])
+        let keys = self.inputs.keys;
+        let d = [gpu.empty(DType::F32, query.shape())?, gpu.empty(DType::F32, keys.shape())?];
+        let (of_q, of_k) = (stride(query), stride(keys));
+        let pair = |q, k| [rows(q, &of_q), rows(k, &of_k)];
+        self.context.dots_backward(gpu, 1.0, self.p.sizes.dim_k, d_scores, pair(query, keys), pair(&d[0], &d[1]))?;
+        Ok(d)
     }
 
     fn scores(&self, gpu: &Gpu) -> Result<(Tensor, Saved)> {
@@ -222,10 +210,10 @@ impl<'a> Call<'a> {
 
     /// The sums over all keys of each query, or over all queries of each key.
     fn sums(&self, gpu: &Gpu, x: &Tensor, of_queries: bool) -> Result<Tensor> {
-        let (queries, keys) = (self.p.queries, self.p.keys);
+        let Sequences { batch, queries, keys, .. } = self.p.sizes;
         let [kept, summed] = if of_queries { [(queries, keys), (keys, 1)] } else { [(keys, 1), (queries, keys)] };
-        let y = gpu.empty(DType::F32, &[self.p.batch, kept.0])?;
-        let dims = Dims::new([(self.p.batch, [queries * keys, kept.0]), (kept.0, [kept.1, 1])]);
+        let y = gpu.empty(DType::F32, &[batch, kept.0])?;
+        let dims = Dims::new([(batch, [queries * keys, kept.0]), (kept.0, [kept.1, 1])]);
         let summed = Dims::new([(summed.0, [summed.1])]);
         Reduction { x, y: &y, start: [0, 0], kept: dims, summed, scale: 1.0, accumulate: false }.run(gpu)?;
         Ok(y)
@@ -241,9 +229,7 @@ pub fn forward(gpu: &Gpu, inputs: &Inputs, options: &LuongOptions) -> Result<Att
     let p = inputs.problem(options)?;
     let call = Call::new(inputs, &p);
     let (scores, saved) = call.scores(gpu)?;
-    let weights = call.context.weights(gpu, &scores)?;
-    let context = gpu.empty(DType::F32, &p.context_shape())?;
-    call.context.sum(gpu, &weights, rows(inputs.values, &stride(inputs.values)), rows(&context, &stride(&context)))?;
+    let [context, weights] = call.context.attend(gpu, &scores, inputs.values)?;
     Ok(Attended { context, weights, saved })
 }
 
@@ -261,19 +247,9 @@ pub fn backward(
     options: &LuongOptions,
 ) -> Result<Gradients> {
     let p = inputs.problem(options)?;
-    let (context, weights) = (p.context_shape(), p.weights_shape());
-    let given = [("weights", Some(&attended.weights), weights), ("d_context", d_context, context), ("d_weights", d_weights, weights)];
-    for (name, tensor, shape) in given.into_iter().filter_map(|(name, tensor, shape)| Some((name, tensor?, shape))) {
-        expect_dtype(OP, name, tensor, DType::F32)?;
-        expect_shape(OP, name, tensor.shape(), &shape)?;
-    }
     attended.saved.check(&p)?;
     let call = Call::new(inputs, &p);
-    let d_values = gpu.empty(DType::F32, inputs.values.shape())?;
-    let (stride_v, stride_c) = (stride(inputs.values), [p.queries * p.dim_v]);
-    let d_context = d_context.map(|d_context| rows(d_context, &stride_c));
-    let pair = [rows(inputs.values, &stride_v), rows(&d_values, &stride_v)];
-    let d_scores = call.context.backward(gpu, &attended.weights, pair, d_context, d_weights)?;
+    let [d_scores, d_values] = call.context.attend_backward(gpu, &attended.weights, inputs.values, d_context, d_weights)?;
     let (d_query, d_keys, [d_w, d_v]) = call.scores_backward(gpu, &attended.saved, &d_scores)?;
     Ok(Gradients { d_query, d_keys, d_values, d_w, d_v })
 }

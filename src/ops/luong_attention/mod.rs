@@ -7,14 +7,12 @@
 //! general  s_ij = q_i·w k_j                              w [Dq, Dk]
 //! concat   s_ij = v·tanh(w [q_i; k_j])                   w [A, Dq + Dk], v [A]
 //! cosine   s_ij = q_i·k_j / max(|q_i||k_j|, 1e-8)        Dq = Dk
-//! weights_ij = exp(s_ij − m_i) / Σ_j exp(s_ij − m_i),  m_i = max_j s_ij      over the visible keys; 0 for a hidden one
+//! weights_ij = softmax_j(s_ij)
 //! context_i = Σ_j weights_ij values_j
 //! ```
 //!
-//! There is no scale of 1/√D. A key is visible where key_mask is not 0. What a hidden key and its value hold reaches nothing, NaN and
-//! infinities included. Queries that see nothing have context and weights of 0, and give no gradients.
-//!
-//! Backward, with ds as [`additive_attention`](super::additive_attention) has it:
+//! There is no scale of 1/√D. Only keys where key_mask is not 0 take part; [`context`](super::context) has what that means, and the gradient ds
+//! of the scores from those of context and of weights. From there back:
 //!
 //! ```text
 //! dot      d_q_i = Σ_j ds_ij k_j,  d_k_j = Σ_i ds_ij q_i
@@ -36,8 +34,9 @@ use std::str::FromStr;
 
 pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 
-use super::additive_attention::{SCORE_FLOPS, check_sequences, context_flops, sizes};
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, wrong_shape};
+use super::additive_attention::SCORE_FLOPS;
+use super::context::{self, Sequences};
+use super::host::{elements, expect_shape, misfit, normal, wrong_shape};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -125,22 +124,12 @@ pub struct Shapes<'a> {
 }
 
 /// All sizes, derived from shapes that fit one another.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// How a query and a key are compared.
     pub score: Score,
-    /// B: independent sequences.
-    pub batch: usize,
-    /// Lq: queries of a sequence.
-    pub queries: usize,
-    /// Lk: keys of a sequence.
-    pub keys: usize,
-    /// Dq: elements of a query.
-    pub dim_q: usize,
-    /// Dk: elements of a key.
-    pub dim_k: usize,
-    /// Dv: elements of a value.
-    pub dim_v: usize,
+    /// Those of queries, keys and values.
+    pub sizes: Sequences,
     /// A: features of [`Score::Concat`]; 0 for another.
     pub features: usize,
 }
@@ -153,7 +142,8 @@ impl Problem {
     /// tensor of more than 2³¹ elements.
     pub fn new(shapes: &Shapes, options: &LuongOptions) -> Result<Self> {
         let score = options.score;
-        let [batch, queries, keys, dim_q, dim_k, dim_v] = check_sequences(OP, [shapes.query, shapes.keys, shapes.values], shapes.key_mask)?;
+        let sizes = Sequences::new(OP, [shapes.query, shapes.keys, shapes.values], shapes.key_mask)?;
+        let Sequences { batch, queries, keys, dim_q, dim_k, .. } = sizes;
         let [needs_w, needs_v] = [matches!(score, Score::General | Score::Concat), score == Score::Concat];
         for (name, needed, given) in [("w", needs_w, shapes.w), ("v", needs_v, shapes.v)] {
             let expected = "w for score=general, w and v for score=concat, neither for dot and cosine".to_string();
@@ -182,7 +172,7 @@ impl Problem {
             }
             _ => {}
         }
-        Ok(Problem { score, batch, queries, keys, dim_q, dim_k, dim_v, features })
+        Ok(Problem { score, sizes, features })
     }
 
     /// Of a request, whose upstream gradients are checked as well.
@@ -201,37 +191,27 @@ impl Problem {
             key_mask: shape("key_mask"),
         };
         let problem = Problem::new(&shapes, &LuongOptions::of(&request.settings)?)?;
-        expect_upstream(OP, request, "context", &problem.context_shape())?;
-        expect_upstream(OP, request, "weights", &problem.weights_shape())?;
+        problem.sizes.expect_upstream(OP, request)?;
         Ok(problem)
-    }
-
-    /// `[B, Lq, Dv]`
-    pub fn context_shape(&self) -> [usize; 3] {
-        [self.batch, self.queries, self.dim_v]
-    }
-
-    /// `[B, Lq, Lk]`
-    pub fn weights_shape(&self) -> [usize; 3] {
-        [self.batch, self.queries, self.keys]
     }
 
     /// Floating-point operations of the scores, with `backward` those of their gradients as well.
     fn score_flops(&self, backward: bool) -> f64 {
-        let pairs = (self.batch * self.queries * self.keys) as f64;
+        let Sequences { batch, queries, keys, dim_q, dim_k, .. } = self.sizes;
+        let pairs = self.sizes.pairs();
         let products = if backward { 3.0 } else { 1.0 };
-        let dots = 2.0 * pairs * self.dim_k as f64 * products;
-        let rows = |count: usize, from: usize, to: usize| 2.0 * (self.batch * count) as f64 * from as f64 * to as f64 * products;
+        let dots = 2.0 * pairs * dim_k as f64 * products;
+        let rows = |count: usize, from: usize, to: usize| 2.0 * (batch * count) as f64 * from as f64 * to as f64 * products;
         match self.score {
             Score::Dot => dots,
-            Score::General => dots + rows(self.queries, self.dim_q, self.dim_k),
+            Score::General => dots + rows(queries, dim_q, dim_k),
             Score::Concat => {
-                let projections = rows(self.queries, self.dim_q, self.features) + rows(self.keys, self.dim_k, self.features);
+                let projections = rows(queries, dim_q, self.features) + rows(keys, dim_k, self.features);
                 projections + pairs * self.features as f64 * SCORE_FLOPS[usize::from(backward)]
             }
             // The lengths, a product, a maximum and a quotient for each pair; and with the gradients five more, and those of the rows.
             Score::Cosine => {
-                let elements = (self.batch * (self.queries + self.keys) * self.dim_k) as f64;
+                let elements = (batch * (queries + keys) * dim_k) as f64;
                 dots + 2.0 * elements + 3.0 * pairs + if backward { 7.0 * pairs + 4.0 * elements } else { 0.0 }
             }
         }
@@ -263,23 +243,20 @@ impl Operation for LuongAttention {
             (Score::Concat, _) => return Err(wrong()),
             (_, fields) => (fields, 0),
         };
-        let [batch, seq, dims] = fields else { return Err(wrong()) };
-        let (&[batch], Some([queries, keys]), Some([dim_q, dim_k, dim_v])) = (batch.as_slice(), sizes(seq), sizes(dims)) else {
-            return Err(wrong());
-        };
-        let (query, keys_shape, values) = ([batch, queries, dim_q], [batch, keys, dim_k], [batch, keys, dim_v]);
+        let sizes = Sequences::parse(fields).ok_or_else(wrong)?;
+        let Sequences { dim_q, dim_k, .. } = sizes;
         let (w, v) = match options.score {
             Score::General => (Some([dim_q, dim_k]), None),
             Score::Concat => (Some([features, dim_q + dim_k]), Some([features])),
             Score::Dot | Score::Cosine => (None, None),
         };
         let (w, v) = (w.as_ref().map(|w| w.as_slice()), v.as_ref().map(|v| v.as_slice()));
-        let shapes = Shapes { query: &query, keys: &keys_shape, values: &values, w, v, key_mask: None };
-        let problem = Problem::new(&shapes, &options)?;
-        let (context, weights) = (problem.context_shape(), problem.weights_shape());
+        let (query, keys, values) = (sizes.query_shape(), sizes.keys_shape(), sizes.values_shape());
+        Problem::new(&Shapes { query: &query, keys: &keys, values: &values, w, v, key_mask: None }, &options)?;
+        let (context, weights) = (sizes.context_shape(), sizes.weights_shape());
         let drawn: [(&str, Option<&[usize]>); 7] = [
             ("query", Some(&query)),
-            ("keys", Some(&keys_shape)),
+            ("keys", Some(&keys)),
             ("values", Some(&values)),
             ("w", w),
             ("v", v),
@@ -302,11 +279,10 @@ impl Operation for LuongAttention {
     fn cost(&self, request: &Request) -> Result<Cost> {
         let p = Problem::of(request)?;
         let backward = request.wants_gradients();
-        let flops = p.score_flops(backward) + context_flops((p.batch * p.queries * p.keys) as f64, p.dim_v, backward);
+        let flops = p.score_flops(backward) + context::flops(p.sizes.pairs(), p.sizes.dim_v, backward);
         let read: usize = request.tensors.values().map(|t| t.bytes().len()).sum();
-        let outputs = p.context_shape().iter().product::<usize>() + p.weights_shape().iter().product::<usize>();
         let gradients = if backward { SPEC.gradient_elements(request) } else { 0 };
-        Ok(Cost { flops, bytes: read as f64 + ((outputs + gradients) * DType::F32.bytes()) as f64 })
+        Ok(Cost { flops, bytes: read as f64 + ((p.sizes.output_elements() + gradients) * DType::F32.bytes()) as f64 })
     }
 }
 
@@ -318,7 +294,7 @@ mod tests {
     fn refuses_what_does_not_fit() {
         let good = Shapes { query: &[2, 3, 4], keys: &[2, 5, 4], values: &[2, 5, 7], w: None, v: None, key_mask: None };
         let of = |shapes: &Shapes, score| Problem::new(shapes, &LuongOptions { score });
-        assert_eq!(of(&good, Score::Dot).unwrap().weights_shape(), [2, 3, 5]);
+        assert_eq!(of(&good, Score::Dot).unwrap().sizes.weights_shape(), [2, 3, 5]);
         let refused = |message: &str, shapes: Shapes, score| {
             let got = of(&shapes, score).unwrap_err().to_string();
             assert!(got.contains(message), "{got}");

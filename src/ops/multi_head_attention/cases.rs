@@ -1,9 +1,9 @@
 //! The named cases: heads of several widths, with and without probabilities, and masked keys. Drawn weights make huge logits, so most
 //! cases shrink them.
 
+use crate::ops::context::cases as context;
 use crate::ops::philox::Rng;
 use crate::ops::{Arrays, Case};
-use crate::{Array, Data};
 
 const FUSED: &[(&str, &str)] = &[("heads", "4"), ("probs", "false")];
 const FOUR: &[(&str, &str)] = &[("heads", "4")];
@@ -26,9 +26,7 @@ pub static CASES: &[Case] = &[
     Case::new("mask", "3,7/33,20", FOUR).edit(mask),
     Case::new("mask_hides_nan", "3,6/67,24", FOUR).edit(hidden_nan).quick(),
     Case::new("mask_hides_nan_fused", "3,6/67,24", FUSED).edit(hidden_nan).quick(),
-    Case::new("mask_everything", "2,5/9,8", &[("heads", "2")]).edit(|tensors, _| {
-        tensors.insert("key_keep".into(), Array::u8(&[2, 9], vec![0; 18]));
-    }),
+    Case::new("mask_everything", "2,5/9,8", &[("heads", "2")]).edit(|tensors, _| context::mask_everything(tensors, ["key_keep", "key"])),
     Case::new("no_biases", "2,7/19,12", &[("heads", "2")]).edit(no_biases),
     Case::new("no_biases_fused", "2,7/19,12", &[("heads", "2"), ("probs", "false")]).edit(no_biases),
     Case::new("o_only", "2,7/19,12", &[("heads", "3")]).edit(|tensors, rng| {
@@ -43,18 +41,9 @@ pub static CASES: &[Case] = &[
     Case::new("forward_only_fused", "2,7/19,12", &[("heads", "3"), ("probs", "false")]).edit(forward),
 ];
 
-fn floats(tensors: &mut Arrays, name: &str, f: impl Fn(usize, f32) -> f32) {
-    if let Some(Data::F32(values)) = tensors.get_mut(name).map(|t| t.data_mut()) {
-        values.iter_mut().enumerate().for_each(|(i, x)| *x = f(i, *x));
-    }
-}
-
-/// Weights as a layer starts with them: logits of order one.
+/// Logits of order one.
 fn calm(tensors: &mut Arrays, _: &mut Rng) {
-    for name in ["in_proj_weight", "out_proj_weight"] {
-        let columns = tensors.get(name).and_then(|t| t.shape().last().copied()).unwrap_or(1);
-        floats(tensors, name, |_, x| x / (columns as f32).sqrt());
-    }
+    context::calm(tensors, &["in_proj_weight", "out_proj_weight"], 1.0);
 }
 
 fn no_biases(tensors: &mut Arrays, rng: &mut Rng) {
@@ -67,21 +56,12 @@ fn forward(tensors: &mut Arrays, rng: &mut Rng) {
     tensors.retain(|name, _| !name.starts_with("d_"));
 }
 
-/// A mask that keeps about two thirds of the keys of each batch element, and nothing of the second.
 fn mask(tensors: &mut Arrays, rng: &mut Rng) {
     calm(tensors, rng);
-    let Some(&[batch, count, _]) = tensors.get("key").map(|t| t.shape()) else { return };
-    let keep = (0..batch * count).map(|n| u8::from(rng.below(3) > 0 && n / count != 1)).collect();
-    tensors.insert("key_keep".into(), Array::u8(&[batch, count], keep));
+    context::mask(tensors, rng, ["key_keep", "key"]);
 }
 
-/// The same, and NaN or infinity in the hidden keys and values.
 fn hidden_nan(tensors: &mut Arrays, rng: &mut Rng) {
     mask(tensors, rng);
-    const POISON: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
-    let hidden: Vec<bool> = tensors["key_keep"].to_f64().into_iter().map(|keep| keep == 0.0).collect();
-    for name in ["key", "value"] {
-        let columns = tensors.get(name).and_then(|t| t.shape().last().copied()).unwrap_or(1);
-        floats(tensors, name, |i, x| if hidden[i / columns] { POISON[i % 3] } else { x });
-    }
+    context::poison(tensors, "key_keep", &["key", "value"]);
 }

@@ -6,9 +6,8 @@ use crate::ops::attention::AttentionOptions;
 use crate::ops::attention::blocks::{Composed, Elements, Plane, Strided};
 use crate::ops::attention::composed::Upstream;
 use crate::ops::attention::fused::{self, Fused};
-use crate::ops::context::Context;
-use crate::ops::matmul;
-use crate::ops::product::{Matrices, Product};
+use crate::ops::context::gpu::Context;
+use crate::ops::product::Matrices;
 use crate::{DType, Result};
 
 /// The log-sum-exp of every query and head.
@@ -49,16 +48,9 @@ impl<'a> Heads<'a> {
 
     /// Probabilities, and writes the heads.
     pub fn probs(&self, gpu: &Gpu, [q, k, v]: [&Tensor; 3], heads: &Tensor) -> Result<Tensor> {
-        let Problem { queries, keys, dim, .. } = *self.p;
         let (context, [of_q, of_k]) = (self.context(), self.strides());
-        let scores = gpu.empty(DType::F32, &self.p.probs_shape())?;
-        let strides = context.strides();
-        let (q, k) = (self.matrices(q, &of_q), self.matrices(k, &of_k).transposed());
-        let product = context.product([queries, keys, dim], q, k, context.matrices(&scores, &strides));
-        matmul::gpu::run(gpu, &Product { scale: self.p.scale(), ..product })?;
-        let probs = context.weights(gpu, &scores)?;
-        context.sum(gpu, &probs, self.matrices(v, &of_k), self.matrices(heads, &of_q))?;
-        Ok(probs)
+        let scores = context.dots(gpu, self.p.scale(), self.p.dim, [self.matrices(q, &of_q), self.matrices(k, &of_k)])?;
+        context.forward(gpu, &scores, self.matrices(v, &of_k), self.matrices(heads, &of_q))
     }
 
     /// The gradients of q, k and v, from the probabilities.
@@ -70,18 +62,13 @@ impl<'a> Heads<'a> {
         d_heads: Option<&Tensor>,
         d_probs: Option<&Tensor>,
     ) -> Result<[Tensor; 3]> {
-        let Problem { queries, keys, dim, .. } = *self.p;
         let (context, [of_q, of_k]) = (self.context(), self.strides());
         let like = |tensor: &Tensor| gpu.empty(DType::F32, tensor.shape());
         let [d_q, d_k, d_v] = [like(q)?, like(k)?, like(v)?];
         let values = [self.matrices(v, &of_k), self.matrices(&d_v, &of_k)];
         let d_scores = context.backward(gpu, probs, values, d_heads.map(|d| self.matrices(d, &of_q)), d_probs)?;
-        let strides = context.strides();
-        let d_s = context.matrices(&d_scores, &strides);
-        // s = scale q kᵀ:  d_q = scale ds k, d_k = scale dsᵀ q
-        let scaled = |product: Product<'_>, turned| context.guarded(gpu, &Product { scale: self.p.scale(), ..product }, turned);
-        scaled(context.product([queries, dim, keys], d_s, self.matrices(k, &of_k), self.matrices(&d_q, &of_q)), false)?;
-        scaled(context.product([keys, dim, queries], d_s.transposed(), self.matrices(q, &of_q), self.matrices(&d_k, &of_k)), true)?;
+        let pair = |q, k| [self.matrices(q, &of_q), self.matrices(k, &of_k)];
+        context.dots_backward(gpu, self.p.scale(), self.p.dim, &d_scores, pair(q, k), pair(&d_q, &d_k))?;
         Ok([d_q, d_k, d_v])
     }
 

@@ -30,8 +30,8 @@ use std::sync::Arc;
 
 pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 
-use super::additive_attention::{context_flops, sizes};
 use super::attention::Path;
+use super::context::{self, each};
 use super::host::{elements, expect_shape, expect_upstream, misfit, normal, wrong_shape};
 use super::philox::Rng;
 use super::{
@@ -227,7 +227,7 @@ impl Operation for MultiHeadAttention {
         let fields = parse_shape(OP, SHAPE, shape)?;
         let wrong = || wrong_shape(OP, SHAPE, shape);
         let [batch, seq, embed] = fields.as_slice() else { return Err(wrong()) };
-        let (&[batch], Some([queries, keys]), &[embed]) = (batch.as_slice(), sizes(seq), embed.as_slice()) else { return Err(wrong()) };
+        let (&[batch], Some([queries, keys]), &[embed]) = (batch.as_slice(), each(seq), embed.as_slice()) else { return Err(wrong()) };
         let (query, key) = ([batch, queries, embed], [batch, keys, embed]);
         let shapes = Shapes {
             query: &query,
@@ -271,7 +271,7 @@ impl Operation for MultiHeadAttention {
         let products = if backward { 3.0 } else { 1.0 };
         let (embed, pairs) = (p.embed as f64, (p.batch * p.options.heads * p.queries * p.keys) as f64);
         let projections = 2.0 * (p.batch * 2 * (p.queries + p.keys)) as f64 * embed * embed * products;
-        let flops = projections + 2.0 * pairs * p.dim as f64 * products + context_flops(pairs, p.dim, backward);
+        let flops = projections + 2.0 * pairs * p.dim as f64 * products + context::flops(pairs, p.dim, backward);
         let read: usize = request.tensors.values().map(|t| t.bytes().len()).sum();
         let probs = if p.options.probs { pairs } else { 0.0 };
         let outputs = (p.batch * p.queries) as f64 * embed + probs;
