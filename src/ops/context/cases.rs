@@ -39,22 +39,25 @@ pub(crate) fn mask_everything(tensors: &mut Arrays, [mask, keys]: [&str; 2]) {
 
 /// NaN or infinity in every row of `[B, Lk, ..]` tensors that the mask hides.
 pub(crate) fn poison(tensors: &mut Arrays, mask: &str, names: &[&str]) {
-    let hidden: Vec<bool> = tensors.get(mask).map(|mask| mask.to_f64().into_iter().map(|keep| keep == 0.0).collect()).unwrap_or_default();
+    let Some(keep) = tensors.get(mask).map(Array::to_f64) else { return };
     for name in names {
         let columns = tensors.get(*name).and_then(|t| t.shape().last().copied()).unwrap_or(1);
-        change(tensors, name, |i, x| if hidden[i / columns] { POISON[i % 3] } else { x });
+        change(tensors, name, |i, x| if keep[i / columns] == 0.0 { POISON[i % 3] } else { x });
     }
 }
 
-/// The same in the gradient of the weights `[B, .., Lk]` of hidden keys, and in that of the context `[B, ..]` of the second batch element, all of
-/// whose keys are hidden.
-pub(crate) fn poison_upstream(tensors: &mut Arrays, mask: &str, [weights, context]: [&str; 2]) {
-    let Some(&[batch, count]) = tensors.get(mask).map(Array::shape) else { return };
-    let hidden: Vec<bool> = tensors[mask].to_f64().into_iter().map(|keep| keep == 0.0).collect();
-    let of_batch = |name: &str| tensors.get(name).map_or(1, |t| t.len() / batch);
-    let (of_weights, of_context) = (of_batch(weights), of_batch(context));
-    change(tensors, weights, |i, x| if hidden[i / of_weights * count + i % count] { POISON[i % 3] } else { x });
-    change(tensors, context, |i, x| if i / of_context == 1 { POISON[i % 3] } else { x });
+/// NaN or infinity in the gradient of the weights `[B, .., Lk]` of hidden keys.
+pub(crate) fn poison_weights(tensors: &mut Arrays, mask: &str, d_weights: &str) {
+    let (Some(mask), Some(d)) = (tensors.get(mask), tensors.get(d_weights)) else { return };
+    let &[batch, count] = mask.shape() else { return };
+    let (keep, of_batch) = (mask.to_f64(), d.len() / batch);
+    change(tensors, d_weights, |i, x| if keep[i / of_batch * count + i % count] == 0.0 { POISON[i % 3] } else { x });
+}
+
+/// The same throughout the second batch element of the gradient of the context `[B, Lq, Dv]`: none of its keys is visible.
+pub(crate) fn poison_second(tensors: &mut Arrays, d_context: &str) {
+    let Some(&[_, queries, columns]) = tensors.get(d_context).map(Array::shape) else { return };
+    change(tensors, d_context, |i, x| if i / (queries * columns) == 1 { POISON[i % 3] } else { x });
 }
 
 const POISON: [f32; 3] = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];

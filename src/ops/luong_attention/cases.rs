@@ -64,5 +64,6 @@ fn mask(tensors: &mut Arrays, rng: &mut Rng) {
 fn hidden_nan(tensors: &mut Arrays, rng: &mut Rng) {
     mask(tensors, rng);
     context::poison(tensors, "key_mask", &["keys", "values"]);
-    context::poison_upstream(tensors, "key_mask", ["d_weights", "d_context"]);
+    context::poison_weights(tensors, "key_mask", "d_weights");
+    context::poison_second(tensors, "d_context");
 }

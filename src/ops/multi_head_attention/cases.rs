@@ -64,4 +64,5 @@ fn mask(tensors: &mut Arrays, rng: &mut Rng) {
 fn hidden_nan(tensors: &mut Arrays, rng: &mut Rng) {
     mask(tensors, rng);
     context::poison(tensors, "key_keep", &["key", "value"]);
+    context::poison_weights(tensors, "key_keep", "d_probs");
 }
