@@ -35,6 +35,7 @@ mod regions;
 mod request;
 pub mod rms_norm;
 pub mod rnn;
+pub mod rotary_embedding;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 pub mod softmax;
@@ -77,6 +78,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &crf::Crf,
     &layer_norm::LayerNorm,
     &rms_norm::RmsNorm,
+    &rotary_embedding::RotaryEmbedding,
 ];
 
 /// The operation of a name.

@@ -32,6 +32,7 @@ mod multi_head_attention;
 mod recurrent;
 mod rms_norm;
 mod rnn;
+mod rotary_embedding;
 mod softmax;
 mod sum;
 mod weighted_sum;
