@@ -11,7 +11,7 @@
 //! context_i = Σ_j weights_ij values_j
 //! ```
 //!
-//! Only keys where key_mask is not 0 take part; [`context`](super::context) has what that means, and the gradient ds of the scores from those of
+//! Only keys where key_mask is not 0 take part; [`context`] has what that means, and the gradient ds of the scores from those of
 //! context and of weights. From there back:
 //!
 //! ```text
