@@ -1,10 +1,11 @@
 // Matrix product from register to register: rows or columns of a and of b go along memory, in vectors of 4.
 //
-//     y[.., i, j] = scale sum_k a[.., i, k] b[.., k, j] + bias[j]
+//     y[.., i, j] = scale sum_k a[.., i, k] b[.., k, j] + bias[i, j]
 //
 // With GUARDED an a[i,k] of minus zero marks a hidden pair (lib/math): b[k,j] is not used then, NaN included.
 //
-// Shapes    a: [batch.., m, k]   b: [batch.., k, n]   bias: [n]   y: [batch.., m, n]; by strides that are multiples of 4, as are k and n
+// Shapes    a: [batch.., m, k]   b: [batch.., k, n]   bias: broadcast to [m, n]   y: [batch.., m, n]; all by strides, those of a, b and y
+//           multiples of 4, as are k and n
 // Grid      one workgroup per TILE x TILE outputs: x over columns, y over rows, z over batches; a subgroup has 16 rows, two blocks of 8
 //           (lib/tile, TALL), for both of which it reads b once
 // Numerics  f32, in slices of k as lib/product has them
@@ -27,7 +28,7 @@ const_assert(!GUARDED || !B_ALONG_K);
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
 #if BIAS
-@group(0) @binding(3) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> bias: array<f32>; // broadcast to [m, n]
 #end
 @group(0) @binding(4) var<storage, read_write> output: array<vec4<f32>>;
 
@@ -113,7 +114,7 @@ fn store(row0: u32, col: u32, block: Block) {
 #if BIAS
         // Once: a later dispatch of the same sum adds to what this one stores.
         if params.accumulate == 0u {
-            let first_bias = extra_at(0u, col);
+            let first_bias = extra_at(row0 + r, col);
             let next = params.extra_col;
             value += vec4(bias[first_bias], bias[first_bias + next], bias[first_bias + 2u * next], bias[first_bias + 3u * next]);
         }

@@ -14,10 +14,12 @@ use crate::{Error, Result};
 
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("additive", include_str!("../../shaders/lib/additive.wgsl")),
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("chain", include_str!("../../shaders/lib/chain.wgsl")),
     ("chain_step", include_str!("../../shaders/lib/chain_step.wgsl")),
+    ("cosine", include_str!("../../shaders/lib/cosine.wgsl")),
     ("digits", include_str!("../../shaders/lib/digits.wgsl")),
     ("elements", include_str!("../../shaders/lib/elements.wgsl")),
     ("flag", include_str!("../../shaders/lib/flag.wgsl")),

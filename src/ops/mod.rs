@@ -5,11 +5,13 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+pub mod additive_attention;
 pub mod attention;
 pub mod attention_varlen;
 pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
+pub mod context;
 pub mod crf;
 pub mod cross_entropy;
 pub mod embedding;
@@ -19,13 +21,17 @@ pub mod layer_norm;
 pub mod linear;
 pub mod loss;
 pub mod lstm;
+pub mod luong_attention;
 pub mod matmul;
 pub mod mse;
+pub mod multi_head_attention;
 mod parallel;
 pub mod philox;
 mod product;
+mod projection;
 mod real;
 pub mod recurrent;
+mod regions;
 mod request;
 pub mod rms_norm;
 pub mod rnn;
@@ -63,6 +69,9 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &binary_cross_entropy::BinaryCrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
+    &additive_attention::AdditiveAttention,
+    &luong_attention::LuongAttention,
+    &multi_head_attention::MultiHeadAttention,
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,

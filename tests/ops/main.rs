@@ -7,6 +7,7 @@
 //!
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
+mod additive_attention;
 mod attention;
 mod attention_varlen;
 mod binary_cross_entropy;
@@ -24,8 +25,10 @@ mod gru;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod luong_attention;
 mod matmul;
 mod mse;
+mod multi_head_attention;
 mod recurrent;
 mod rms_norm;
 mod rnn;

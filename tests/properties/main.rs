@@ -16,6 +16,7 @@ mod plan;
 mod products;
 mod recurrent;
 mod rows;
+mod scores;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -62,6 +63,9 @@ properties! {
     binary_cross_entropy: losses::binary_cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
+    additive_attention: scores::additive_attention(),
+    luong_attention: scores::luong_attention(),
+    multi_head_attention: scores::multi_head_attention(),
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),
