@@ -17,6 +17,18 @@ fn offset_of(index: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
     return offset + (rest / sizes.y) * strides.x;
 }
 
+// Element `index` as an index of each dimension, counted as above; and its offset in a tensor of these strides.
+fn indices_of(index: u32, sizes: vec4<u32>) -> vec4<u32> {
+    let planes = index / sizes.w;
+    let blocks = planes / sizes.z;
+    return vec4(blocks / sizes.y, blocks % sizes.y, planes % sizes.z, index % sizes.w);
+}
+
+fn offset_at(at: vec4<u32>, strides: vec4<u32>) -> u32 {
+    let steps = at * strides;
+    return steps.x + steps.y + steps.z + steps.w;
+}
+
 // How far position i + offset is past position j; i and j are below 2^30. In i32, which holds it whatever the offset is: what an offset
 // has beyond 2^30 is added in f32.
 fn distance_past(i: u32, j: u32, offset: i32) -> f32 {

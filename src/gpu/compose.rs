@@ -14,11 +14,13 @@ use crate::{Error, Result};
 
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("activation", include_str!("../../shaders/lib/activation.wgsl")),
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("flag", include_str!("../../shaders/lib/flag.wgsl")),
     ("fused", include_str!("../../shaders/lib/fused.wgsl")),
     ("gradient", include_str!("../../shaders/lib/gradient.wgsl")),
+    ("gradients", include_str!("../../shaders/lib/gradients.wgsl")),
     ("handover", include_str!("../../shaders/lib/handover.wgsl")),
     ("index", include_str!("../../shaders/lib/index.wgsl")),
     ("loops", include_str!("../../shaders/lib/loops.wgsl")),
@@ -38,6 +40,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("through_time", include_str!("../../shaders/lib/through_time.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
     ("tile_units", include_str!("../../shaders/lib/tile_units.wgsl")),
+    ("update", include_str!("../../shaders/lib/update.wgsl")),
 ];
 
 /// The WGSL text of one variant of a kernel, as the device gets it.

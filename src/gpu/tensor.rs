@@ -81,6 +81,42 @@ impl Gpu {
         self.allocate(dtype, shape, false)
     }
 
+    /// Device memory for several tensors of one type, in as few buffers as the device allows: one after the other, each from where a binding
+    /// can begin. They hold anything. A kernel can work on neighbours in one dispatch; the memory goes back to the pool when the last of
+    /// them is dropped.
+    ///
+    /// # Errors
+    /// As [`Gpu::tensor`].
+    pub fn arena(&self, dtype: DType, shapes: &[&[usize]]) -> Result<Vec<Tensor>> {
+        let caps = self.caps();
+        let most = caps.max_buffer / dtype.bytes() as u64;
+        let align = (caps.storage_alignment as usize / dtype.bytes()).max(1);
+        let (mut tensors, mut from) = (Vec::with_capacity(shapes.len()), 0);
+        while from < shapes.len() {
+            // Where each tensor of this buffer begins, and the end of the last one: at least one tensor, whatever its size.
+            let (mut starts, mut end) = (vec![], 0u64);
+            for shape in &shapes[from..] {
+                let start = end.next_multiple_of(align as u64);
+                let len = checked_len(shape).filter(|&len| len > 0).map_or(u64::MAX, |len| len as u64);
+                let fits = start.checked_add(len).filter(|&end| end <= most);
+                let Some(reached) = fits else { break };
+                starts.push(start as usize);
+                end = reached;
+            }
+            if starts.is_empty() {
+                // Too large for any buffer, or without elements: the error says which.
+                tensors.push(self.empty(dtype, shapes[from])?);
+                from += 1;
+                continue;
+            }
+            let whole = self.empty(dtype, &[end as usize])?;
+            let places = starts.iter().zip(&shapes[from..]);
+            tensors.extend(places.map(|(&start, shape)| whole.part(start, shape)).collect::<Result<Vec<_>>>()?);
+            from += starts.len();
+        }
+        Ok(tensors)
+    }
+
     fn expect_storable(&self, op: &'static str, tensor: &str, dtype: DType) -> Result<()> {
         if dtype != DType::F16 || self.caps().f16 {
             return Ok(());
@@ -207,6 +243,37 @@ impl Tensor {
             return Err(Error::Shape { op: "reshape", tensor: "tensor".into(), expected, got: show_shape(shape) });
         }
         Ok(Tensor { shape: shape.to_vec(), ..self.clone() })
+    }
+
+    /// A tensor of `shape` within this one, from element `first` on. Nothing is copied: what is written to one shows in the other.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when it would reach past the end; [`Error::Argument`] when it would not begin at a whole word, as may happen with
+    /// types of fewer bytes.
+    pub fn part(&self, first: usize, shape: &[usize]) -> Result<Tensor> {
+        let end = checked_len(shape).filter(|&len| len > 0).and_then(|len| len.checked_add(first));
+        if end.is_none_or(|end| end > self.len()) {
+            let expected =
+                format!("at least one element, and no more than the {} from element {first} on", self.len().saturating_sub(first));
+            return Err(Error::Shape { op: "part", tensor: "tensor".into(), expected, got: show_shape(shape) });
+        }
+        let offset = self.offset + (first * self.dtype.bytes()) as u64;
+        if !offset.is_multiple_of(4) {
+            let expected = format!("an element at a multiple of 4 bytes; {} has {}", self.dtype, self.dtype.bytes());
+            return Err(Error::Argument { op: "part", key: "first".into(), expected, got: first.to_string() });
+        }
+        Ok(Tensor { offset, shape: shape.to_vec(), ..self.clone() })
+    }
+
+    /// How many bytes after the other's first one this tensor begins; `None` when they are not in the same memory.
+    pub(crate) fn bytes_after(&self, other: &Tensor) -> Option<i64> {
+        (self.buffer.raw == other.buffer.raw).then(|| self.offset as i64 - other.offset as i64)
+    }
+
+    /// Everything from the start of this tensor to the end of `last`, which is behind it in the same memory, in one dimension.
+    pub(crate) fn through(&self, last: &Tensor) -> Tensor {
+        let elements = (last.offset + last.bytes() - self.offset) as usize / self.dtype.bytes();
+        Tensor { shape: vec![elements], ..self.clone() }
     }
 
     /// All of the tensor, to be bound.

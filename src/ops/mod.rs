@@ -5,15 +5,20 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+pub mod activation;
 pub mod attention;
 pub mod attention_varlen;
 mod broadcast;
 pub mod check;
+pub mod concat;
+pub mod dropout;
+pub mod elementwise;
 pub mod gru;
 mod host;
 pub mod linear;
 pub mod lstm;
 pub mod matmul;
+pub mod optimizer;
 mod parallel;
 pub mod philox;
 mod product;
@@ -23,9 +28,12 @@ mod request;
 pub mod rnn;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
+mod settings;
+pub mod slice;
 pub mod softmax;
 mod strided;
 pub mod sum;
+pub mod transpose;
 #[cfg(not(target_arch = "wasm32"))]
 mod verify;
 pub mod weighted_sum;
@@ -34,9 +42,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use real::{Magnitude, Real, Rough};
-pub use request::{Arrays, Input, Key, Output, Request, Settings, Spec};
+pub use request::{Arrays, Input, Key, Output, Request, Spec};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{Fault, SelfTest};
+pub use settings::Settings;
 
 use crate::gpu::{AnyVariant, Caps, Choice, Gpu, Tensor};
 use crate::{Array, Error, Result};
@@ -53,6 +62,13 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,
+    &optimizer::Optimize,
+    &elementwise::Elementwise,
+    &activation::Activation,
+    &dropout::Dropout,
+    &transpose::Transpose,
+    &slice::Slice,
+    &concat::Concat,
 ];
 
 /// The operation of a name.

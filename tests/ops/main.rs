@@ -7,23 +7,30 @@
 //!
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
+mod activation;
 mod attention;
 mod attention_varlen;
 mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
+mod concat;
 mod cuts;
+mod dropout;
+mod elementwise;
 #[path = "../drivers/faults.rs"]
 mod faults;
 mod gru;
 mod linear;
 mod lstm;
 mod matmul;
+mod optimizer;
 mod recurrent;
 mod rnn;
+mod slice;
 mod softmax;
 mod sum;
+mod transpose;
 mod weighted_sum;
 
 use std::collections::HashMap;

@@ -10,10 +10,13 @@ mod attention;
 #[path = "../common/mod.rs"]
 mod common;
 mod draw;
+mod elements;
+mod layout;
 mod plan;
 mod products;
 mod recurrent;
 mod rows;
+mod training;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -59,6 +62,13 @@ properties! {
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),
+    optimizer: training::optimizer(),
+    elementwise: elements::elementwise(),
+    activation: elements::activation(),
+    dropout: elements::dropout(),
+    transpose: layout::transpose(),
+    slice: layout::slice(),
+    concat: layout::concat(),
 }
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.
