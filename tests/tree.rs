@@ -75,9 +75,10 @@ fn every_operation_has_every_part() {
 
 #[test]
 fn every_folder_belongs_to_an_operation() {
-    // What an operation's folder may share with others: shaders/lib; and recurrent, which is what rnn, gru and lstm have in common, a family
-    // of three that differ in the formula of one step. shaders/gpu is the device layer's own.
-    let shared = [("shaders", "lib"), ("shaders", "gpu"), ("shaders", "recurrent"), ("src/ops", "recurrent")];
+    // What an operation's folder may share with others: shaders/lib; recurrent, which is what rnn, gru and lstm have in common, a family of
+    // three that differ in the formula of one step; and loss, the reductions of losses. shaders/gpu is the device layer's own.
+    let families = ["recurrent", "loss"].map(|family| [("shaders", family), ("src/ops", family)]).concat();
+    let shared = [families, vec![("shaders", "lib"), ("shaders", "gpu")]].concat();
     let names = names();
     assert_eq!(names.len(), REGISTRY.len(), "two operations have one name");
     let mut strangers = vec![];

@@ -76,18 +76,20 @@ fn main(
     var sum = 0.0;
     for (var j = lane.local; j < params.cols; j += LANES) {
         let s = scores[start + j];
-        if !is_minus_infinity(s) {
-            sum += exp(s - m);
+        if is_minus_infinity(s) {
+            scores[start + j] = hidden();
+        } else {
+            let e = exp(s - m);
+            scores[start + j] = e;
+            sum += e;
         }
     }
     let l = reduce_sum(lane, sum);
 
     for (var j = lane.local; j < params.cols; j += LANES) {
-        let s = scores[start + j];
-        if is_minus_infinity(s) {
-            scores[start + j] = hidden();
-        } else {
-            scores[start + j] = shown(exp(s - m) / l * kept(row, bh, j));
+        let e = scores[start + j];
+        if !is_hidden(e) {
+            scores[start + j] = shown(e / l * kept(row, bh, j));
         }
     }
     if lane.local == 0u {

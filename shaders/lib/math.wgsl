@@ -5,10 +5,16 @@
 const LOWEST: f32 = -0x1.fffffep+127;
 const MINUS_INFINITY: u32 = 0xff800000u;
 const MINUS_ZERO: u32 = 0x80000000u;
+const NOT_A_NUMBER: u32 = 0x7fc00000u;
 
 // Through a variable, since an infinity must not be a constant.
 fn minus_infinity() -> f32 {
     var bits = MINUS_INFINITY;
+    return bitcast<f32>(bits);
+}
+
+fn not_a_number() -> f32 {
+    var bits = NOT_A_NUMBER;
     return bitcast<f32>(bits);
 }
 

@@ -2,10 +2,13 @@
 //
 //     y[.., i, j] = scale sum_k a[.., i, k] b[.., k, j] + bias[j]
 //
+// With GUARDED an a[i,k] of minus zero marks a hidden pair (lib/math): b[k,j] is not used then, NaN included.
+//
 // Shapes    a: [batch.., m, k]   b: [batch.., k, n]   bias: [n]   y: [batch.., m, n]; by strides that are multiples of 4, as are k and n
-// Grid      one workgroup per TILE x TILE outputs: x over columns, y over rows, z over batches; a subgroup has 8 rows (lib/tile)
+// Grid      one workgroup per TILE x TILE outputs: x over columns, y over rows, z over batches; a subgroup has 16 rows, two blocks of 8
+//           (lib/tile), for each of which it reads b once
 // Numerics  f32, in slices of k as lib/product has them
-// Memory    reads a once for each COLS columns, and b m/8 times
+// Memory    reads a once for each COLS columns, and b m/16 times
 // Twin      src/ops/matmul/cpu.rs
 
 #import batched
@@ -16,8 +19,10 @@ const TILE: u32 = 64u;
 const SLICE: u32 = 512u;
 const A_ALONG_K: bool = true; // rows of a go along memory, otherwise its columns
 const B_ALONG_K: bool = true; // columns of b go along memory, otherwise its rows
-const_assert(TILE == ROWS && TILE % COLS == 0u);
+const_assert(TILE == 2u * ROWS && TILE % COLS == 0u);
+const GUARDED: bool = false;
 const_assert(A_ALONG_K || !B_ALONG_K);
+const_assert(!GUARDED || !B_ALONG_K);
 
 @group(0) @binding(1) var<storage, read> a: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> b: array<vec4<f32>>;
@@ -41,45 +46,70 @@ fn quad_of(source: u32, row: u32, quad: u32) -> vec4<f32> {
     return b[b_at(k, row) / 4u];
 }
 
-// c += a b over `quads` vectors along k.
-fn add_slice(row0: u32, col0: u32, quads: u32, c: ptr<function, Block>) {
-    if B_ALONG_K {
-        dot_rows(A, row0, B, col0, quads, c);
+// c += a b for one step.
+fn add_step(a: Eight, b: vec4<f32>, c: ptr<function, Block>) {
+    // What is finite needs no guard: the marks are zeros.
+    if !GUARDED || !subgroupAny(!all(finite(b))) {
+        add_outer(a.lo, a.hi, b, c);
         return;
     }
-    let row = row0 + 8u * y;
-    let col = col0 + 4u * x;
-    for (var quad = 0u; quad < quads; quad++) {
-        let k = 4u * (first + quad);
-        var own = vec4<f32>();
-        var lo = vec4<f32>();
-        var hi = vec4<f32>();
-        if A_ALONG_K {
-            own = quad_of(A, row + x % 8u, quad);
-        } else {
-            lo = a[a_at(row, k + x % 4u) / 4u];
-            hi = a[a_at(row + 4u, k + x % 4u) / 4u];
-        }
-        var a0 = Eight(subgroupBroadcast(lo, 0u), subgroupBroadcast(hi, 0u));
-        if A_ALONG_K {
-            a0 = gather(own.x);
-        }
-        add_outer(a0.lo, a0.hi, b[b_at(k, col) / 4u], c);
-        var a1 = Eight(subgroupBroadcast(lo, 1u), subgroupBroadcast(hi, 1u));
-        if A_ALONG_K {
-            a1 = gather(own.y);
-        }
-        add_outer(a1.lo, a1.hi, b[b_at(k + 1u, col) / 4u], c);
-        var a2 = Eight(subgroupBroadcast(lo, 2u), subgroupBroadcast(hi, 2u));
-        if A_ALONG_K {
-            a2 = gather(own.z);
-        }
-        add_outer(a2.lo, a2.hi, b[b_at(k + 2u, col) / 4u], c);
-        var a3 = Eight(subgroupBroadcast(lo, 3u), subgroupBroadcast(hi, 3u));
-        if A_ALONG_K {
-            a3 = gather(own.w);
-        }
-        add_outer(a3.lo, a3.hi, b[b_at(k + 3u, col) / 4u], c);
+    (*c).r0 = add_shown(a.lo.x, b, (*c).r0);
+    (*c).r1 = add_shown(a.lo.y, b, (*c).r1);
+    (*c).r2 = add_shown(a.lo.z, b, (*c).r2);
+    (*c).r3 = add_shown(a.lo.w, b, (*c).r3);
+    (*c).r4 = add_shown(a.hi.x, b, (*c).r4);
+    (*c).r5 = add_shown(a.hi.y, b, (*c).r5);
+    (*c).r6 = add_shown(a.hi.z, b, (*c).r6);
+    (*c).r7 = add_shown(a.hi.w, b, (*c).r7);
+}
+
+// What a team holds of 8 rows of a in 4 steps: an invocation has the steps of one row, with A_ALONG_K, or the rows of one step.
+struct Held {
+    lo: vec4<f32>,
+    hi: vec4<f32>,
+}
+
+fn hold(row: u32, quad: u32) -> Held {
+    if A_ALONG_K {
+        return Held(quad_of(A, row + x % 8u, quad), vec4<f32>());
+    }
+    let k = 4u * (first + quad) + x % 4u;
+    return Held(a[a_at(row, k) / 4u], a[a_at(row + 4u, k) / 4u]);
+}
+
+// An invocation's 4 columns of b in 4 steps.
+struct Steps {
+    b0: vec4<f32>,
+    b1: vec4<f32>,
+    b2: vec4<f32>,
+    b3: vec4<f32>,
+}
+
+fn steps_of(col: u32, quad: u32) -> Steps {
+    if B_ALONG_K {
+        let c0 = quad_of(B, col, quad);
+        let c1 = quad_of(B, col + 1u, quad);
+        let c2 = quad_of(B, col + 2u, quad);
+        let c3 = quad_of(B, col + 3u, quad);
+        return Steps(
+            vec4(c0.x, c1.x, c2.x, c3.x), vec4(c0.y, c1.y, c2.y, c3.y), vec4(c0.z, c1.z, c2.z, c3.z), vec4(c0.w, c1.w, c2.w, c3.w),
+        );
+    }
+    let k = 4u * (first + quad);
+    return Steps(b[b_at(k, col) / 4u], b[b_at(k + 1u, col) / 4u], b[b_at(k + 2u, col) / 4u], b[b_at(k + 3u, col) / 4u]);
+}
+
+fn add_steps(held: Held, steps: Steps, c: ptr<function, Block>) {
+    if A_ALONG_K {
+        add_step(gather(held.lo.x), steps.b0, c);
+        add_step(gather(held.lo.y), steps.b1, c);
+        add_step(gather(held.lo.z), steps.b2, c);
+        add_step(gather(held.lo.w), steps.b3, c);
+    } else {
+        add_step(Eight(subgroupBroadcast(held.lo, 0u), subgroupBroadcast(held.hi, 0u)), steps.b0, c);
+        add_step(Eight(subgroupBroadcast(held.lo, 1u), subgroupBroadcast(held.hi, 1u)), steps.b1, c);
+        add_step(Eight(subgroupBroadcast(held.lo, 2u), subgroupBroadcast(held.hi, 2u)), steps.b2, c);
+        add_step(Eight(subgroupBroadcast(held.lo, 3u), subgroupBroadcast(held.hi, 3u)), steps.b3, c);
     }
 }
 
@@ -110,15 +140,24 @@ fn store(row0: u32, col: u32, block: Block) {
 fn main(who: Lane, @builtin(workgroup_id) group: vec3<u32>) {
     stand(who);
     find_batch(group.z);
-    let row0 = group.y * TILE;
+    let row = group.y * TILE + 16u * y;
     for (var col0 = group.x * TILE; col0 < (group.x + 1u) * TILE; col0 += COLS) {
-        var total = Block();
+        let col = col0 + 4u * x;
+        var upper = Block();
+        var lower = Block();
         for (var start = 0u; start < params.k / 4u; start += SLICE) {
             var c = Block();
+            var d = Block();
             first = start;
-            add_slice(row0, col0, min(SLICE, params.k / 4u - start), &c);
-            total = sum(total, c);
+            for (var quad = 0u; quad < min(SLICE, params.k / 4u - start); quad++) {
+                let steps = steps_of(col, quad);
+                add_steps(hold(row, quad), steps, &c);
+                add_steps(hold(row + 8u, quad), steps, &d);
+            }
+            upper = sum(upper, c);
+            lower = sum(lower, d);
         }
-        store(row0 + 8u * y, col0 + 4u * x, total);
+        store(row, col, upper);
+        store(row + 8u, col, lower);
     }
 }

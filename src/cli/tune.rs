@@ -64,7 +64,10 @@ struct Row {
 /// Runs the subcommand.
 pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     if let Some(name) = args.ops.iter().find(|name| SEARCHES.iter().all(|(op, ..)| op != name)) {
-        return Err(super::unknown(COMMAND, "OP", name, SEARCHES.iter().map(|(op, ..)| *op)));
+        // Searches of one operation follow one another.
+        let mut known: Vec<&str> = SEARCHES.iter().map(|(op, ..)| *op).collect();
+        known.dedup();
+        return Err(super::unknown(COMMAND, "OP", name, known));
     }
     let Some(file) = Tunings::file() else {
         let expected = "a file to remember tunings in".to_string();

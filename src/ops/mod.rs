@@ -8,16 +8,23 @@
 pub mod activation;
 pub mod attention;
 pub mod attention_varlen;
+pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
 pub mod concat;
+pub mod crf;
+pub mod cross_entropy;
 pub mod dropout;
 pub mod elementwise;
+pub mod embedding;
 pub mod gru;
 mod host;
+pub mod layer_norm;
 pub mod linear;
+pub mod loss;
 pub mod lstm;
 pub mod matmul;
+pub mod mse;
 pub mod optimizer;
 mod parallel;
 pub mod philox;
@@ -25,6 +32,7 @@ mod product;
 mod real;
 pub mod recurrent;
 mod request;
+pub mod rms_norm;
 pub mod rnn;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
@@ -57,6 +65,10 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &weighted_sum::WeightedSum,
     &sum::Sum,
     &linear::Linear,
+    &cross_entropy::CrossEntropy,
+    &embedding::Embedding,
+    &mse::Mse,
+    &binary_cross_entropy::BinaryCrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
     &rnn::Rnn,
@@ -69,6 +81,9 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &transpose::Transpose,
     &slice::Slice,
     &concat::Concat,
+    &crf::Crf,
+    &layer_norm::LayerNorm,
+    &rms_norm::RmsNorm,
 ];
 
 /// The operation of a name.

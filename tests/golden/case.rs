@@ -14,6 +14,9 @@ const SIZES: &[&str] = &["B", "Hq", "Hkv", "Lq", "Lk", "D", "Dv", "q_lengths", "
 /// The same of recurrent layers: `lengths` and `initial_state` say that there are such tensors.
 const RECURRENT_SIZES: &[&str] = &["T", "B", "input", "hidden", "layers", "bidirectional", "bias", "proj", "lengths", "initial_state"];
 
+/// The same of a CRF.
+const CRF_SIZES: &[&str] = &["B", "T", "K", "lengths"];
+
 /// One case.
 pub struct Case {
     /// The name of its files.
@@ -72,10 +75,20 @@ impl Case {
             }
             // Aligning the last query with the last key is what causal means for packed sequences.
             "attention_varlen" => Ok(vec![self.part("attention_varlen", &["scale", "causal"], &[("causal_align", "bottom_right")])?]),
+            // `affine` says that there are weight and bias.
+            "layer_norm" => Ok(vec![self.part("layer_norm", &["eps"], &[("affine", "true"), ("affine", "false")])?]),
+            "rms_norm" => Ok(vec![self.part("rms_norm", &["eps"], &[])?]),
+            // Whether there are class weights shows in the tensors.
+            "cross_entropy" => {
+                let keys = ["reduction", "ignore_index", "label_smoothing"];
+                Ok(vec![self.part("cross_entropy", &keys, &[("class_weights", "false"), ("class_weights", "true")])?])
+            }
+            "embedding" => Ok(vec![self.part("embedding", &["padding_idx"], &[])?]),
             "linear" => Ok(vec![self.part("linear", &[], &[])?]),
             "rnn" => Ok(vec![self.part("rnn", &["nonlinearity"], &[])?]),
             "gru" => Ok(vec![self.part("gru", &[], &[])?]),
             "lstm" => Ok(vec![self.part("lstm", &[], &[])?]),
+            "crf" => Ok(vec![self.part("crf", &["reduction"], &[])?]),
             // One input and two outputs, of which an operation here computes one: two requests.
             "softmax" => {
                 let part = |log: &str, theirs: &str| Part {
@@ -109,7 +122,11 @@ impl Case {
     /// A request with all outputs under their own names. Every attribute is a key, one of `fixed` with that value, or a size.
     fn part(&self, op: &'static str, keys: &[&str], fixed: &[(&str, &str)]) -> Result<Part, String> {
         let mut settings = Vec::new();
-        let sizes = if matches!(op, "rnn" | "gru" | "lstm") { RECURRENT_SIZES } else { SIZES };
+        let sizes = match op {
+            "rnn" | "gru" | "lstm" => RECURRENT_SIZES,
+            "crf" => CRF_SIZES,
+            _ => SIZES,
+        };
         for (name, value) in &self.attrs {
             let text = match value {
                 Value::Null => continue,

@@ -9,9 +9,11 @@
 mod attention;
 #[path = "../common/mod.rs"]
 mod common;
+mod crf;
 mod draw;
 mod elements;
 mod layout;
+mod losses;
 mod plan;
 mod products;
 mod recurrent;
@@ -57,6 +59,10 @@ properties! {
     weighted_sum: products::weighted_sum(),
     sum: rows::sum(),
     linear: products::linear(),
+    cross_entropy: losses::cross_entropy(),
+    embedding: rows::embedding(),
+    mse: losses::mse(),
+    binary_cross_entropy: losses::binary_cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
     rnn: recurrent::rnn(),
@@ -69,6 +75,9 @@ properties! {
     transpose: layout::transpose(),
     slice: layout::slice(),
     concat: layout::concat(),
+    crf: crf::crf(),
+    layer_norm: rows::norm("layer_norm"),
+    rms_norm: rows::norm("rms_norm"),
 }
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.

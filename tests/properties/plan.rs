@@ -14,6 +14,8 @@ pub enum Fill {
     Normal(f32),
     /// Normal, but −∞ in this share.
     Hiding(f64),
+    /// Between 0 and 1.
+    Uniform,
     /// A mask that keeps this share.
     Keep(f64),
     /// Lengths from 0 to this.
@@ -46,6 +48,11 @@ impl Plan {
     /// Adds a tensor of these values.
     pub fn list(&mut self, name: &str, values: Vec<i32>) {
         self.given.push((name.into(), Array::i32(&[values.len()], values)));
+    }
+
+    /// Adds a tensor of these shape and values.
+    pub fn indices(&mut self, name: &str, shape: &[usize], values: Vec<i32>) {
+        self.given.push((name.into(), Array::i32(shape, values)));
     }
 
     /// Sets a key.
@@ -109,6 +116,7 @@ impl Fill {
         match self {
             Fill::Normal(deviation) => Array::f32(shape, each(&mut |rng| deviation * rng.normal())),
             Fill::Hiding(share) => Array::f32(shape, each(&mut |rng| if rng.uniform() < share { f32::NEG_INFINITY } else { rng.normal() })),
+            Fill::Uniform => Array::f32(shape, each(&mut |rng| rng.uniform() as f32)),
             Fill::Keep(share) => Array::u8(shape, (0..count).map(|_| u8::from(rng.uniform() < share)).collect()),
             Fill::Lengths(most) => Array::i32(shape, (0..count).map(|_| rng.below(most + 1) as i32).collect()),
         }

@@ -1,4 +1,4 @@
-//! softmax and sum.
+//! softmax, sum, embedding and the normalizations.
 
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -68,6 +68,54 @@ pub fn sum() -> BoxedStrategy<Plan> {
                 plan.set("axes", named.join(","));
             }
             plan.set_some("keepdim", keepdim);
+            plan
+        })
+        .boxed()
+}
+
+/// Any ids, some of them padding, with NaN in its gradient.
+pub fn embedding() -> BoxedStrategy<Plan> {
+    let sizes = (dims(20, 3), one_of(&[1usize, 2, 7, 255, 256, 1000, 70000]), one_of(&[1usize, 3, 17, 64]));
+    let drawn = (chance(0.3), proptest::collection::vec(any::<u32>(), 1..100));
+    (sizes, drawn, maybe(0.5, &["0", "-1"]), chance(0.8), any::<u64>())
+        .prop_map(|((shape, rows, columns), (alike, drawn), padding, upstream, seed)| {
+            let mut plan = Plan::new("embedding", seed);
+            let most = if alike { rows.min(2) } else { rows };
+            let id = |i: usize| (drawn[i % drawn.len()].wrapping_mul(i as u32 / drawn.len() as u32 + 1) as usize % most) as i32;
+            plan.indices("ids", &shape, (0..shape.iter().product()).map(id).collect());
+            plan.tensor("weight", &[rows, columns], Fill::Normal(1.0));
+            if upstream {
+                plan.tensor("d_y", &[shape.as_slice(), &[columns]].concat(), Fill::Normal(1.0));
+            }
+            if padding == Some("0") {
+                plan.poison(poison_first);
+            }
+            plan.set_some("padding_idx", padding);
+            plan
+        })
+        .boxed()
+}
+
+/// NaN in the upstream gradient of row 0.
+fn poison_first(tensors: &mut Arrays) {
+    let (ids, columns) = (tensors["ids"].to_f64(), tensors["weight"].shape()[1]);
+    fill(tensors, "d_y", |i| ids[i / columns] == 0.0);
+}
+
+/// Any rows, with a spread and a mean, with weight and bias or without.
+pub fn norm(op: &'static str) -> BoxedStrategy<Plan> {
+    let sizes = (dims(4, 4), one_of(&[1usize, 2, 5, 31, 64, 65, 300, 1025, 2049]), one_of(&[1f32, 100.0, 1e-3]));
+    (sizes, maybe(0.5, &["1e-6", "0.5"]), [chance(0.7), chance(0.5), chance(0.8)], any::<u64>())
+        .prop_map(move |((rows, columns, deviation), eps, [weight, bias, upstream], seed)| {
+            let mut plan = Plan::new(op, seed);
+            let shape = [rows.as_slice(), &[columns]].concat();
+            plan.tensor("x", &shape, Fill::Normal(deviation));
+            for (name, shape, present) in [("weight", &[columns][..], weight), ("bias", &[columns], bias), ("d_y", &shape, upstream)] {
+                if present {
+                    plan.tensor(name, shape, Fill::Normal(1.0));
+                }
+            }
+            plan.set_some("eps", eps);
             plan
         })
         .boxed()

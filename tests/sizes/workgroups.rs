@@ -146,3 +146,10 @@ fn random_elements() {
     let case = Case::new("packed_dropout", "1/65600/3,65600/1/3,2,4", dropped).edit(forward_only);
     check(super::gpu(), "attention_varlen", &["auto", "composed lanes=64"], &case);
 }
+
+/// Normalized rows are workgroups, and so are blocks of 32 columns for each slice of rows.
+#[test]
+fn normalized_rows() {
+    check(super::gpu(), "layer_norm", &["auto", "lanes=256"], &Case::new("rows", "65537,5", &[]));
+    check(super::gpu(), "rms_norm", &["auto"], &Case::new("rows", "65537,5", &[]));
+}

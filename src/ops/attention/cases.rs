@@ -64,6 +64,11 @@ pub(super) static CASES: &[Case] = &[
     Case::new("dim_128", "1,2,33/65,128", &[]),
     Case::new("dim_200", "1,4/2,33/65,200/136", &[("causal", "true"), ("offset", "32")]),
     Case::new("dim_256", "1,1,9/19,256", &[]),
+    // Where products pass operands from register to register, with values among them that must reach nothing.
+    Case::new("dim_72_lengths", "2,2,20/36,72", &[]).edit(|t, _| {
+        kv_lengths(t, &[36, 17]);
+        plant(t, &["k", "v"], |b, j| b == 1 && j >= 17);
+    }),
     Case::new("dim_260", "1,1,9/19,260/3", &[]),
     Case::new("values_wider", "1,2,19/23,8/37", &[]),
     Case::new("values_of_one", "1,2,19/23,16/1", &[]),

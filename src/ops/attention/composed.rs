@@ -57,7 +57,9 @@ impl Composed<'_> {
         let blocks = self.blocks(gpu)?;
         let matrix = || self.scratch(gpu, &blocks, self.seq_k);
         let (scores, d_probs) = (matrix()?, matrix()?);
-        let d_logits = upstream.d_bias.map(|_| matrix()).transpose()?;
+        // Where each pair has a bias of its own, the gradient of the logits is that of the bias.
+        let own = upstream.d_bias.filter(|_| self.has_own_biases());
+        let d_logits = upstream.d_bias.filter(|_| own.is_none()).map(|_| matrix()).transpose()?;
         let row_data = self.scratch(gpu, &blocks, ROW_DATA)?;
         let d_slope = upstream.d_alibi_slopes.map(|_| gpu.empty(DType::F32, &[self.batch, self.heads_q, self.seq_q])).transpose()?;
         for block in &blocks {
@@ -69,7 +71,10 @@ impl Composed<'_> {
             let values = self.v.matrices(block, 0).transposed();
             matmul::gpu::run(gpu, &self.product(&sizes, [block.rows, self.seq_k, self.dim_v], d_o, values, d_probs))?;
             self.row_data(gpu, block, upstream, &row_data)?;
-            self.softmax_backward(gpu, block, [scores, d_probs], &row_data, d_logits.as_ref(), d_slope.as_ref())?;
+            let elements = block.count() * self.seq_k;
+            let logits = d_logits.as_ref().map(|scratch| scratch.window(0, elements));
+            let logits = logits.or_else(|| own.map(|d_bias| d_bias.window(self.row(block) * self.seq_k, elements)));
+            self.softmax_backward(gpu, block, [scores, d_probs], &row_data, logits, d_slope.as_ref())?;
             // From here on `scores` holds P and `d_probs` the gradient of the scores.
             let (q, k) = (self.q.matrices(block, block.i0), self.k.matrices(block, 0));
             let d_q = upstream.d_q.matrices(block, block.i0);
@@ -269,13 +274,14 @@ impl Composed<'_> {
         block: &Block,
         [scores, d_probs]: [Matrices; 2],
         row_data: &Tensor,
-        d_logits: Option<&Tensor>,
+        d_logits: Option<View>,
         d_slope: Option<&Tensor>,
     ) -> Result<()> {
         let elements = block.count() * self.seq_k;
         let mut params = self.pairs(block);
         let [mask, bias, keep] = self.inputs(block, &mut params);
         let d_slope = d_slope.map(|d_slope| d_slope.window(self.row(block), block.count()));
+        params.d_logits_base = d_logits.map_or(0, |view| view.base());
         params.d_slope_base = d_slope.map_or(0, |view| view.base());
         let variant = Backward {
             rows: Rows::choose(gpu, self.op, self.seq_k)?,
@@ -292,11 +298,18 @@ impl Composed<'_> {
             Bind::Read(row_data.view()),
             Bind::Write(scores.tensor.window(0, elements)),
             Bind::Write(d_probs.tensor.window(0, elements)),
-            Bind::maybe_write(d_logits.map(|d_logits| d_logits.window(0, elements))),
+            Bind::maybe_write(d_logits),
             Bind::maybe_write(d_slope),
         ];
         let work = Work { flops: 10.0 * elements as f64, bytes: 16.0 * elements as f64 };
         gpu.dispatch(variant, &params, &binds, spread(block.count(), gpu.caps()), work)
+    }
+
+    /// Whether no element of the bias is shared by pairs.
+    fn has_own_biases(&self) -> bool {
+        let own = [self.heads_q * self.seq_q * self.seq_k, self.seq_q * self.seq_k, self.seq_k, 1];
+        let sizes = [self.batch, self.heads_q, self.seq_q, self.seq_k];
+        self.bias.is_some_and(|bias| (0..4).all(|axis| sizes[axis] == 1 || bias.strides[axis] == own[axis]))
     }
 
     /// Adds a block's gradient of the logits to that of the bias, summed where the bias was repeated.

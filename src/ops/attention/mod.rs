@@ -67,8 +67,8 @@ pub(crate) use problem::{check_float, check_sizes, list};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::ops::host::{normal, wrong_shape};
 use crate::ops::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
-    philox, softmax::Rows,
+    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, matmul,
+    parse_shape, philox, softmax::Rows,
 };
 use crate::{Array, Result, evaluate};
 
@@ -182,7 +182,10 @@ pub(crate) fn tunings(caps: &Caps) -> Vec<Tuning> {
         let pin = rows.pin.clone();
         Tuning { label: format!("composed {}", rows.label), pin: std::sync::Arc::new(move |gpu| pin(gpu).pin(Path::Composed)) }
     });
-    fused::Tile::tunings(caps).into_iter().chain(composed).collect()
+    let fused = Tuning { label: "fused".into(), pin: std::sync::Arc::new(|gpu: &Gpu| gpu.pin(Path::Fused)) };
+    // Where `auto` always is the fused path, that is no other way.
+    let fused = matmul::gpu::passes_registers(caps).then_some(fused);
+    fused::Tile::tunings(caps).into_iter().chain(fused).chain(composed).collect()
 }
 
 /// `[n]` as `[n, n]`, `[a, b]` as it is.

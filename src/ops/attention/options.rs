@@ -15,7 +15,7 @@ pub(crate) const MAX_LENGTH: usize = 1 << 30;
 /// Which kernels compute attention.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Path {
-    /// The fused path where it serves the request, else the composed one.
+    /// The fused path where it serves the request, else the composed one. On drivers that run on the CPU the composed one where it is faster.
     #[default]
     Auto,
     /// Kernels that never store the `[batch, heads_q, seq_q, seq_k]` matrix of probabilities: for head dimensions up to 256, without
@@ -25,12 +25,12 @@ pub enum Path {
     Composed,
 }
 
-/// By the number of keys. The fused path is what there is anyway.
+/// What `auto` stands for. No size decides.
 impl Choice for Path {
     const NAME: &'static str = "attention path";
 
     fn all(_caps: &Caps) -> Vec<(String, Self)> {
-        vec![("composed".into(), Path::Composed)]
+        vec![("composed".into(), Path::Composed), ("fused".into(), Path::Fused)]
     }
 }
 

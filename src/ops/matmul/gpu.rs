@@ -55,9 +55,11 @@ static BROADCAST: Kernel = Kernel {
 
 /// The product from register to register, where a subgroup is `width` wide.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Broadcast {
+pub(crate) struct Broadcast {
     width: u32,
     bias: bool,
+    /// Coefficients of minus zero in a mark hidden pairs.
+    guarded: bool,
     /// Rows of a go along memory, otherwise its columns; the same of columns of b.
     a_along_k: bool,
     b_along_k: bool,
@@ -69,8 +71,9 @@ impl Variant for Broadcast {
     }
 
     fn knobs(&self) -> Knobs {
-        let tile = Knobs::new().u32("GRID_X", self.width).u32("GRID_Y", TILE as u32 / 8).u32("QUADS", 1).flag("SUBGROUPS", true);
-        tile.bool("A_ALONG_K", self.a_along_k).bool("B_ALONG_K", self.b_along_k).flag("BIAS", self.bias)
+        let tile = Knobs::new().u32("GRID_X", self.width).u32("GRID_Y", TILE as u32 / 16).u32("QUADS", 1).flag("SUBGROUPS", true);
+        let tile = tile.bool("A_ALONG_K", self.a_along_k).bool("B_ALONG_K", self.b_along_k);
+        tile.bool("GUARDED", self.guarded).flag("BIAS", self.bias)
     }
 }
 
@@ -81,15 +84,30 @@ impl Broadcast {
     }
 
     /// The variant for a product, where there is one: it reads and writes vectors of 4.
-    fn choose(caps: &Caps, product: &Product) -> Option<Self> {
+    pub fn choose(caps: &Caps, product: &Product, guarded: bool) -> Option<Self> {
         let width = Broadcast::width(caps)?;
         let Product { a, b, y, m, n, k, .. } = *product;
         let (a_along_k, b_along_k) = (a.quads(a.col, a.row, k), b.quads(b.row, b.col, k));
-        let b_along_k = b_along_k && a_along_k;
+        let b_along_k = b_along_k && a_along_k && !guarded;
         let types = [a, b, y].iter().all(|matrices| matrices.tensor.dtype() == DType::F32);
         let reads = (a_along_k || a.quads(a.row, a.col, m)) && (b_along_k || b.quads(b.col, b.row, n));
         let fits = types && reads && k.is_multiple_of(4) && y.quads(y.col, y.row, n);
-        fits.then_some(Broadcast { width, bias: matches!(product.extra, Extra::OfY(_)), a_along_k, b_along_k })
+        fits.then_some(Broadcast { width, bias: matches!(product.extra, Extra::OfY(_)), guarded, a_along_k, b_along_k })
+    }
+}
+
+/// Whether operands of products go from register to register on a device.
+pub(crate) fn passes_registers(caps: &Caps) -> bool {
+    Broadcast::width(caps).is_some()
+}
+
+impl Tiled for Broadcast {}
+
+impl Broadcast {
+    /// The variants that leave hidden pairs out.
+    pub fn guarded(caps: &Caps) -> Vec<Self> {
+        let of = |width| [false, true].map(|a_along_k| Broadcast { width, bias: false, guarded: true, a_along_k, b_along_k: false });
+        Broadcast::width(caps).into_iter().flat_map(of).collect()
     }
 }
 
@@ -112,8 +130,11 @@ impl Way {
         // Software pretends to have matrix units, and is several times slower with them.
         let units = scheme == Some(Scheme::Units) || (scheme.is_none() && !caps.software);
         let units = Units::choose(caps, product).filter(|_| units).map(Way::Units);
-        let broadcast =
-            || Broadcast::choose(caps, product).filter(|_| !matches!(scheme, Some(Scheme::Workgroup | Scheme::Wide))).map(Way::Broadcast);
+        let broadcast = || {
+            Broadcast::choose(caps, product, false)
+                .filter(|_| !matches!(scheme, Some(Scheme::Workgroup | Scheme::Wide)))
+                .map(Way::Broadcast)
+        };
         if let Some(way) = units.or_else(broadcast) {
             return way;
         }
@@ -197,7 +218,7 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
     let ways = [(true, true), (true, false), (false, false)].into_iter().flat_map(|way| [(way, false), (way, true)]);
     let broadcast = Broadcast::width(caps).into_iter().flat_map(|width| {
         let all = ways.clone();
-        all.map(move |((a_along_k, b_along_k), bias)| AnyVariant::of(Broadcast { width, bias, a_along_k, b_along_k }))
+        all.map(move |((a_along_k, b_along_k), bias)| AnyVariant::of(Broadcast { width, bias, guarded: false, a_along_k, b_along_k }))
     });
     staged
         .chain(broadcast)
@@ -207,15 +228,23 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
         .collect()
 }
 
+/// The product whose rows go along the memory of y, where those of yᵀ do and its own do not: the same sums.
+fn along_rows<'a>(product: &Product<'a>) -> Product<'a> {
+    let turns = product.y.row == 1 && product.y.col != 1 && !matches!(product.extra, Extra::OfA(_));
+    if turns { product.transposed() } else { *product }
+}
+
 /// Records y = a b, or y += a b, with sums in an order that does not depend on how many rows and columns there are: a row has the same bits
 /// alone as among others.
 pub(crate) fn run_by_tiles(gpu: &Gpu, product: &Product) -> Result<()> {
+    let product = along_rows(product);
     let scheme = gpu.choice(product.m.min(product.n));
     product.run(gpu, |piece| Way::choose(gpu.caps(), piece, scheme, false))
 }
 
 /// Records y = a b, or y += a b. What few workgroups would do is split along its sums.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
+    let product = &along_rows(product);
     let scheme = gpu.choice(product.m.min(product.n));
     if Small::serves(product) && scheme.is_none() {
         return product.run(gpu, |piece| Way::Small(Small::of(piece)));

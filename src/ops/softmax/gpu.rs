@@ -78,7 +78,7 @@ impl Rows {
 
 /// Where a row is when it is needed again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Again {
+pub(crate) enum Again {
     /// Read from the tensor.
     Read,
     /// Held in workgroup memory, where it fits.
@@ -96,7 +96,7 @@ impl Choice for Again {
 
 impl Again {
     /// Whether a row is held: on GPUs, unless the handle says otherwise. A driver on the CPU has its tensors in the same caches.
-    fn holds(gpu: &Gpu, columns: usize, longest: usize) -> bool {
+    pub fn holds(gpu: &Gpu, columns: usize, longest: usize) -> bool {
         let default = if gpu.caps().software { Again::Read } else { Again::Held };
         columns <= longest && gpu.choice(columns).unwrap_or(default) == Again::Held
     }

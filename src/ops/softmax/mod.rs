@@ -20,8 +20,7 @@ mod cases;
 mod cpu;
 mod gpu;
 
-use gpu::Again;
-pub(crate) use gpu::Rows;
+pub(crate) use gpu::{Again, Rows};
 pub use gpu::{Softmaxed, backward, forward};
 
 use super::broadcast;

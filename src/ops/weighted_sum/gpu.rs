@@ -4,6 +4,7 @@ use super::{OP, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
 use crate::ops::host::floats;
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
+use crate::ops::matmul::gpu::Broadcast;
 use crate::ops::product::{self, Extra, Matrices, Product, Tiled};
 use crate::ops::strided::contiguous;
 use crate::ops::{Prepared, Request, matmul};
@@ -32,7 +33,6 @@ struct Forward {
     mask: bool,
 }
 
-impl Tiled for Forward {}
 impl Tiled for Backward {}
 
 impl Variant for Forward {
@@ -43,6 +43,31 @@ impl Variant for Forward {
     fn knobs(&self) -> Knobs {
         let types = Knobs::new().dtype("elem_a", self.a).dtype("elem_b", self.b).dtype("elem_y", self.y);
         types.flag("GUARD", true).flag("MASK", self.mask)
+    }
+}
+
+/// The kernel that takes a guarded product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Way {
+    Staged(Forward),
+    Broadcast(Broadcast),
+}
+
+impl Tiled for Way {}
+
+impl Variant for Way {
+    fn kernel(&self) -> &'static Kernel {
+        match self {
+            Way::Staged(variant) => variant.kernel(),
+            Way::Broadcast(variant) => variant.kernel(),
+        }
+    }
+
+    fn knobs(&self) -> Knobs {
+        match self {
+            Way::Staged(variant) => variant.knobs(),
+            Way::Broadcast(variant) => variant.knobs(),
+        }
     }
 }
 
@@ -71,13 +96,16 @@ pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
         let outputs = types.iter().flat_map(move |&y| [(y, false), (y, true)]);
         outputs.map(move |(y, mask)| AnyVariant::of(Forward { a, b, y, mask }))
     });
-    forward.chain(pairs().map(|(a, b)| AnyVariant::of(Backward { a, b }))).collect()
+    let backward = pairs().map(|(a, b)| AnyVariant::of(Backward { a, b }));
+    forward.chain(backward).chain(Broadcast::guarded(caps).into_iter().map(AnyVariant::of)).collect()
 }
 
 /// Records y = a b without what is hidden. Without a mask, coefficients of minus zero in a mark hidden pairs.
 pub(crate) fn run(gpu: &Gpu, product: &Product) -> Result<()> {
     let mask = matches!(product.extra, Extra::OfA(_));
-    product.run(gpu, |_| Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), mask })
+    let staged = Forward { a: product.a.tensor.dtype(), b: product.b.tensor.dtype(), y: product.y.tensor.dtype(), mask };
+    let broadcast = |piece: &Product| Broadcast::choose(gpu.caps(), piece, true).filter(|_| !mask);
+    product.run(gpu, |piece| broadcast(piece).map_or(Way::Staged(staged), Way::Broadcast))
 }
 
 /// The gradients of a weighted sum, f32.

@@ -12,8 +12,8 @@ mod quads;
 mod tile;
 
 pub(crate) use backward::Upstream;
-use tile::FEW;
-pub(crate) use tile::{MAX_DIM, Tile};
+
+pub(crate) use tile::{FEW, MAX_DIM, Tile};
 
 use kernels::{Common, FusedParams};
 use pieces::{Piece, Window};
@@ -83,7 +83,11 @@ pub(crate) fn choose(
     [q, k, v]: [&Tensor; 3],
     d_o: Option<&Tensor>,
 ) -> Result<Option<Tile>> {
-    let path = if options.path == Path::Auto { gpu.pinned().unwrap_or_default() } else { options.path };
+    let path = match options.path {
+        // A handle that prefers the fused path gets it where it serves.
+        Path::Auto => gpu.pinned().filter(|path| *path == Path::Composed).unwrap_or_default(),
+        path => path,
+    };
     let stored = |tensor: &Tensor| tensor.dtype() == q.dtype();
     let other = [("k", k), ("v", v)].into_iter().find(|(_, tensor)| !stored(tensor));
     let other = other.or(d_o.filter(|d_o| !kernels::Backward::serves(q.dtype(), d_o.dtype())).map(|d_o| ("d_o", d_o)));

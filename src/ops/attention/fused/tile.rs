@@ -69,6 +69,11 @@ impl Tile {
         units.or_else(|| Tile::choose(gpu, dim, rows))
     }
 
+    /// Whether a handle has been told which tile to take for a head dimension.
+    pub fn is_chosen(gpu: &Gpu, dim: usize) -> bool {
+        gpu.choice::<Scheme>(dim).is_some()
+    }
+
     /// The choice of a device, and what it would have been without its subgroups.
     pub fn tunings(caps: &Caps) -> Vec<Tuning> {
         Tuning::all::<Scheme>(caps)

@@ -1,0 +1,42 @@
+// A step of a chain: a workgroup has one sequence and walks its steps, an invocation has one tag.
+//
+// The importing kernel has
+//     var<storage, read> table: array<f32>;      [columns + 2, columns]: moves, start, end; what is forbidden is NOTHING
+
+#import chain
+
+const LANES: u32 = 64u; // at least as many as tags
+
+// Of each tag, what the step before handed on.
+var<workgroup> held: array<f32, LANES>;
+
+// The rows of the table behind the moves.
+fn start_at(tag: u32) -> u32 {
+    return params.columns * params.columns + tag;
+}
+
+fn end_at(tag: u32) -> u32 {
+    return (params.columns + 1u) * params.columns + tag;
+}
+
+// log sum_i exp(held[i] + table[begin + i stride])
+fn log_sum(begin: u32, stride: u32) -> f32 {
+    var top = held[0] + table[begin];
+    for (var i = 1u; i < params.columns; i++) {
+        top = max(top, held[i] + table[begin + i * stride]);
+    }
+    var sum = 0.0;
+    for (var i = 0u; i < params.columns; i++) {
+        sum += exp(held[i] + table[begin + i * stride] - top);
+    }
+    return select(top + log(sum), NOTHING, is_nothing(top));
+}
+
+// The largest of what is held, by which the next step is made smaller; 0 where nothing is possible.
+fn norm_of_held() -> f32 {
+    var highest = held[0];
+    for (var i = 1u; i < params.columns; i++) {
+        highest = max(highest, held[i]);
+    }
+    return select(highest, 0.0, is_nothing(highest));
+}
