@@ -111,7 +111,7 @@ impl Case {
         let keys = ["lr", "eps", "weight_decay", "momentum", "nesterov", "amsgrad", "clip_grad_norm"];
         let betas = self.attrs.get("betas").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut attrs = self.attrs.clone();
-        ["kind", "betas", "steps"].map(|name| attrs.remove(name));
+        attrs.retain(|name, _| !["kind", "betas", "steps"].contains(&name.as_str()));
         let kind = self.attrs["kind"].as_str().unwrap_or_default().to_lowercase();
         attrs.insert("kind".into(), kind.into());
         attrs.extend(["beta1", "beta2"].into_iter().zip(betas).map(|(name, beta)| (name.to_string(), beta.clone())));
