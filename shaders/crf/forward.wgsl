@@ -59,8 +59,9 @@ fn main(
         if present {
             let row = row_of(sequence, t);
             let emission = allowed(emissions[params.emissions_base + row * params.columns + tag]);
-            let norm = norm_of_held();
-            alpha = or_nothing(emission + (log_sum(tag, params.columns) - norm));
+            let sum = log_sum(tag, params.columns);
+            let norm = norm_of_highest();
+            alpha = or_nothing(emission + (sum - norm));
             alphas[params.alphas_base + row * params.columns + tag] = alpha;
             if tag == 0u {
                 norms[params.norms_base + row] = norm;

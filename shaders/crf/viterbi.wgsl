@@ -25,23 +25,6 @@
 @group(0) @binding(6) var<storage, read_write> last: array<i32>; // [batch]
 @group(0) @binding(7) var<storage, read_write> state: array<f32>; // [batch, columns]
 
-// The tag whose value held, with its move, is the largest, and that value.
-struct Best {
-    tag: u32,
-    value: f32,
-}
-
-fn best_of(begin: u32, stride: u32) -> Best {
-    var best = Best(0u, held[0] + table[begin]);
-    for (var i = 1u; i < params.columns; i++) {
-        let value = held[i] + table[begin + i * stride];
-        if value > best.value {
-            best = Best(i, value);
-        }
-    }
-    return best;
-}
-
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -76,8 +59,8 @@ fn main(
         if present {
             let row = row_of(sequence, t);
             let emission = allowed(emissions[params.emissions_base + row * params.columns + tag]);
-            let norm = norm_of_held();
             let best = best_of(tag, params.columns);
+            let norm = norm_of_highest();
             delta = or_nothing((emission + best.value) - norm);
             pointers[params.pointers_base + row * params.columns + tag] = best.tag;
             if tag == 0u {

@@ -19,11 +19,17 @@ fn end_at(tag: u32) -> u32 {
     return (params.columns + 1u) * params.columns + tag;
 }
 
+// The largest of what is held, as log_sum or best_of found it on their way.
+var<private> highest: f32;
+
 // log sum_i exp(held[i] + table[begin + i stride])
 fn log_sum(begin: u32, stride: u32) -> f32 {
-    var top = held[0] + table[begin];
+    highest = held[0];
+    var top = highest + table[begin];
     for (var i = 1u; i < params.columns; i++) {
-        top = max(top, held[i] + table[begin + i * stride]);
+        let before = held[i];
+        highest = max(highest, before);
+        top = max(top, before + table[begin + i * stride]);
     }
     var sum = 0.0;
     for (var i = 0u; i < params.columns; i++) {
@@ -32,11 +38,27 @@ fn log_sum(begin: u32, stride: u32) -> f32 {
     return select(top + log(sum), NOTHING, is_nothing(top));
 }
 
-// The largest of what is held, by which the next step is made smaller; 0 where nothing is possible.
-fn norm_of_held() -> f32 {
-    var highest = held[0];
+// The tag i whose held[i] + table[begin + i stride] is the largest, the lowest where there are several, and that value.
+struct Best {
+    tag: u32,
+    value: f32,
+}
+
+fn best_of(begin: u32, stride: u32) -> Best {
+    highest = held[0];
+    var best = Best(0u, highest + table[begin]);
     for (var i = 1u; i < params.columns; i++) {
-        highest = max(highest, held[i]);
+        let before = held[i];
+        highest = max(highest, before);
+        let value = before + table[begin + i * stride];
+        if value > best.value {
+            best = Best(i, value);
+        }
     }
+    return best;
+}
+
+// By what the step after these is made smaller; 0 where nothing is possible.
+fn norm_of_highest() -> f32 {
     return select(highest, 0.0, is_nothing(highest));
 }

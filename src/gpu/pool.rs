@@ -186,7 +186,8 @@ impl Pool {
                         return Err(full());
                     }
                 }
-                let descriptor = wgpu::BufferDescriptor { label: None, size, usage: kind.usage(), mapped_at_creation: false };
+                let label = Some("wattn pool");
+                let descriptor = wgpu::BufferDescriptor { label, size, usage: kind.usage(), mapped_at_creation: false };
                 let buffer = match create(&descriptor) {
                     Err(Error::OutOfMemory { .. }) if state.memory.pooled > 0 => {
                         state.free.clear();

@@ -34,6 +34,7 @@ pub mod recurrent;
 mod request;
 pub mod rms_norm;
 pub mod rnn;
+pub mod rotary_embedding;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
 mod settings;
@@ -84,6 +85,7 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &crf::Crf,
     &layer_norm::LayerNorm,
     &rms_norm::RmsNorm,
+    &rotary_embedding::RotaryEmbedding,
 ];
 
 /// The operation of a name.

@@ -34,6 +34,7 @@ mod optimizer;
 mod recurrent;
 mod rms_norm;
 mod rnn;
+mod rotary_embedding;
 mod slice;
 mod softmax;
 mod sum;

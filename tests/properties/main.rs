@@ -78,6 +78,7 @@ properties! {
     crf: crf::crf(),
     layer_norm: rows::norm("layer_norm"),
     rms_norm: rows::norm("rms_norm"),
+    rotary_embedding: rows::rotary_embedding(),
 }
 
 /// A device of the test's own, so that a wrong result is the request's doing alone.

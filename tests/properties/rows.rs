@@ -1,4 +1,4 @@
-//! softmax, sum, embedding and the normalizations.
+//! softmax, sum, embedding, the normalizations and rotary embedding.
 
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
@@ -116,6 +116,32 @@ pub fn norm(op: &'static str) -> BoxedStrategy<Plan> {
                 }
             }
             plan.set_some("eps", eps);
+            plan
+        })
+        .boxed()
+}
+
+/// Any heads, rotated as a whole or in part, by an offset or at positions of their own.
+pub fn rotary_embedding() -> BoxedStrategy<Plan> {
+    let sizes = (dims(3, 1), one_of(&[1usize, 2, 8, 9, 17]), one_of(&[1usize, 2, 7, 33]), one_of(&[1usize, 2, 5, 16, 33]), 0..=3usize);
+    let keys = (maybe(0.7, &["half", "interleaved"]), chance(0.5), maybe(0.3, &["500000", "1"]), maybe(0.4, &["-5", "100000"]));
+    (sizes, keys, proptest::option::weighted(0.4, chance(0.5)), chance(0.8), any::<u64>())
+        .prop_map(|((batch, heads, seq, pairs, single), (layout, dim, base, offset), positions, upstream, seed)| {
+            let mut plan = Plan::new("rotary_embedding", seed);
+            let (batch, dim) = (batch.into_iter().product(), (dim || single > 0).then_some(2 * pairs));
+            let shape = [batch, heads, seq, 2 * pairs + single];
+            plan.tensor("x", &shape, Fill::Normal(1.0));
+            if upstream {
+                plan.tensor("d_y", &shape, Fill::Normal(1.0));
+            }
+            if let Some(own) = positions {
+                let shape = if own { vec![batch, seq] } else { vec![seq] };
+                plan.tensor("positions", &shape, Fill::Lengths(200_000));
+            }
+            plan.set_some("layout", layout);
+            plan.set_some("dim", dim);
+            plan.set_some("base", base);
+            plan.set_some("offset", offset.filter(|_| positions.is_none()));
             plan
         })
         .boxed()

@@ -88,8 +88,8 @@ fn pieces(gpu: &Gpu, p: &Problem, time: usize) -> Result<Vec<Piece>> {
     let each = Work { flops: flops(p, 1, 1), bytes: 0.0 };
     let sequences = (room / (p.time * p.columns)).clamp(1, p.batch).min(gpu.at_once(each, p.batch));
     let by_time = (1.0 / gpu.share(Work { flops: flops(p, sequences, 1), bytes: 0.0 }, 0)).min(ALONE / each.flops) as usize;
-    // A step has three loops over the tags and one over those of the step before.
-    let by_rounds = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 2 / (4 * p.columns + 4));
+    // A step has up to three loops over the tags.
+    let by_rounds = gpu.caps().max_rounds.map_or(usize::MAX, |max| max as usize / 2 / (3 * p.columns + 4));
     let steps = by_time.min(by_rounds).min(if sequences == 1 { room / p.columns } else { usize::MAX }).max(1);
     let parts =
         |range: Range<usize>, size: usize| range.clone().step_by(size).map(move |start| start..range.end.min(start.saturating_add(size)));
