@@ -1,9 +1,9 @@
-// One step of an optimizer on parameters that follow one another in memory: up to three of them, with what lies between.
+// One step of an optimizer on parameters that follow one another in memory, with what lies between.
 //
 // The importing kernel declares the state, one array for each kind of it, laid out as the parameters are.
 
 #import index
-#import gradients
+#import parameter_gradients
 
 const LANES: u32 = 256u;
 
@@ -29,27 +29,34 @@ struct Params {
     root: f32,
     eps: f32,
     // Of each gradient: where its parameter begins, its elements, and the index of the first.
-    starts: vec4<u32>,
-    lengths: vec4<u32>,
-    g_bases: vec4<u32>,
+    starts: array<vec4<u32>, 3>,
+    lengths: array<vec4<u32>, 3>,
+    g_bases: array<vec4<u32>, 3>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
 #if CLIP
-@group(0) @binding(4) var<storage, read> clip: array<f32>; // the norm of all gradients, and what they are multiplied by
+@group(0) @binding(12) var<storage, read> clip: array<f32>; // the norm of all gradients, and what they are multiplied by
 #end
-@group(0) @binding(5) var<storage, read_write> p: array<f32>;
+@group(0) @binding(13) var<storage, read_write> p: array<f32>;
 
-// Whether element `i` is one of a parameter, and not between two.
-fn inside(i: u32) -> bool {
-    let tensor = range_of(params.starts, i);
-    return i < params.count && i - params.starts[tensor] < params.lengths[tensor];
+// An element of the parameters: which one it is of, and its index there.
+struct Element {
+    tensor: u32,
+    at: u32,
+    // Not behind the last one, nor between two.
+    inside: bool,
 }
 
-// The gradient of element `i`, which is inside: clipped, and with the weight decay that is part of it.
-fn clipped(i: u32) -> f32 {
-    let tensor = range_of(params.starts, i);
-    var g = gradient(tensor, i - params.starts[tensor]);
+fn element(i: u32) -> Element {
+    let tensor = tensor_of(i);
+    let at = i - start_of(tensor);
+    return Element(tensor, at, i < params.count && at < length_of(tensor));
+}
+
+// The gradient of an element that is inside, element `i` of the dispatch: clipped, and with the weight decay that is part of it.
+fn clipped(own: Element, i: u32) -> f32 {
+    var g = gradient(own.tensor, own.at);
 #if CLIP
     g *= clip[1];
 #end

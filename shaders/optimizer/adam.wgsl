@@ -7,7 +7,7 @@
 //     p    = keep p - rate m / (root sqrt(v) + eps)         rate = lr / (1 - beta1^t), root = 1 / sqrt(1 - beta2^t)
 //                                                           keep = 1 - lr weight_decay is AdamW's, otherwise 1
 //
-// Shapes    p, m, v, vmax: [count]   g0, g1, g2: those of the parameters   clip: [2]
+// Shapes    p, m, v, vmax: [count]   g0, g1, ..: those of the parameters   clip: [2]
 // Grid      one invocation per element, workgroups spread over x and y
 // Numerics  f32; the corrections of step t come from the host, in f64 until they are rounded
 // Memory    reads the gradients once; reads and writes p and its state once
@@ -16,10 +16,10 @@
 
 #import update
 
-@group(0) @binding(6) var<storage, read_write> m: array<f32>;
-@group(0) @binding(7) var<storage, read_write> v: array<f32>;
+@group(0) @binding(14) var<storage, read_write> m: array<f32>;
+@group(0) @binding(15) var<storage, read_write> v: array<f32>;
 #if AMSGRAD
-@group(0) @binding(8) var<storage, read_write> vmax: array<f32>;
+@group(0) @binding(16) var<storage, read_write> vmax: array<f32>;
 #end
 
 @compute @workgroup_size(LANES)
@@ -29,10 +29,11 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = spread(group, groups) * LANES + local;
-    if !inside(i) {
+    let own = element(i);
+    if !own.inside {
         return;
     }
-    let g = clipped(i);
+    let g = clipped(own, i);
     let m_place = params.state_base_0 + i;
     let v_place = params.state_base_1 + i;
     let first = params.beta1 * m[m_place] + params.rest1 * g;

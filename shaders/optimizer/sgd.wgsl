@@ -4,7 +4,7 @@
 //     buf = momentum buf + g                            with MOMENTUM; then g = buf, or g + momentum buf with Nesterov's
 //     p   = p - rate g
 //
-// Shapes    p, buf: [count]   g0, g1, g2: those of the parameters   clip: [2]
+// Shapes    p, buf: [count]   g0, g1, ..: those of the parameters   clip: [2]
 // Grid      one invocation per element, workgroups spread over x and y
 // Numerics  f32
 // Memory    reads the gradients once; reads and writes p and buf once
@@ -14,7 +14,7 @@
 #import update
 
 #if MOMENTUM
-@group(0) @binding(6) var<storage, read_write> buf: array<f32>;
+@group(0) @binding(14) var<storage, read_write> buf: array<f32>;
 #end
 
 @compute @workgroup_size(LANES)
@@ -24,10 +24,11 @@ fn main(
     @builtin(local_invocation_index) local: u32,
 ) {
     let i = spread(group, groups) * LANES + local;
-    if !inside(i) {
+    let own = element(i);
+    if !own.inside {
         return;
     }
-    var g = clipped(i);
+    var g = clipped(own, i);
 #if MOMENTUM
     let state = params.state_base_0 + i;
     let kept = params.momentum * buf[state] + g;

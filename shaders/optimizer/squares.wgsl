@@ -4,7 +4,7 @@
 //
 // With the exponent apart no square overflows and none is lost, whatever the gradients are: it is when they explode that they are clipped.
 //
-// Shapes    g0, g1, g2: the gradients' elements   sums: one for each STRETCH elements of a gradient
+// Shapes    g0, g1, ..: the gradients' elements   sums: one for each STRETCH elements of a gradient
 // Grid      one workgroup per stretch, spread over x and y
 // Numerics  f32; an invocation's terms in order, then pairwise: a fixed order. Exponents are those of f32's bits; 255 stands for an
 //           infinity, 256 for a NaN
@@ -13,7 +13,7 @@
 // Twin      src/ops/optimizer/cpu.rs
 
 #import index
-#import gradients
+#import parameter_gradients
 #import reduce
 
 const STRETCH: u32 = 4096u;
@@ -26,13 +26,13 @@ struct Params {
     padding_0: u32,
     padding_1: u32,
     // Of each gradient: its first stretch, its elements, and the index of the first.
-    starts: vec4<u32>,
-    lengths: vec4<u32>,
-    g_bases: vec4<u32>,
+    starts: array<vec4<u32>, 3>,
+    lengths: array<vec4<u32>, 3>,
+    g_bases: array<vec4<u32>, 3>,
 }
 
 @group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(4) var<storage, read_write> sums: array<vec2<f32>>;
+@group(0) @binding(12) var<storage, read_write> sums: array<vec2<f32>>;
 
 // The exponent as f32's bits have it, at least that of the smallest number that is not denormal, and at most one whose reciprocal is not.
 fn exponent_of(x: f32) -> f32 {
@@ -53,9 +53,9 @@ fn main(
     if stretch >= params.stretches {
         return;
     }
-    let tensor = range_of(params.starts, stretch);
-    let first = (stretch - params.starts[tensor]) * STRETCH;
-    let end = min(first + STRETCH, params.lengths[tensor]);
+    let tensor = tensor_of(stretch);
+    let first = (stretch - start_of(tensor)) * STRETCH;
+    let end = min(first + STRETCH, length_of(tensor));
 
     var highest = 0.0;
     for (var i = first + lane.local; i < end; i += LANES) {

@@ -36,12 +36,12 @@ element!(u8, U8, u8);
 /// A row-major tensor on a device. Clones share the memory, which goes back to the pool when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    shared: Arc<Shared>,
-    buffer: Arc<Buffer>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) buffer: Arc<Buffer>,
     /// Bytes from the start of the buffer.
-    offset: u64,
-    shape: Vec<usize>,
-    dtype: DType,
+    pub(super) offset: u64,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: DType,
 }
 
 impl Gpu {
@@ -81,42 +81,6 @@ impl Gpu {
         self.allocate(dtype, shape, false)
     }
 
-    /// Device memory for several tensors of one type, in as few buffers as the device allows: one after the other, each from where a binding
-    /// can begin. They hold anything. A kernel can work on neighbours in one dispatch; the memory goes back to the pool when the last of
-    /// them is dropped.
-    ///
-    /// # Errors
-    /// As [`Gpu::tensor`].
-    pub fn arena(&self, dtype: DType, shapes: &[&[usize]]) -> Result<Vec<Tensor>> {
-        let caps = self.caps();
-        let most = caps.max_buffer / dtype.bytes() as u64;
-        let align = (caps.storage_alignment as usize / dtype.bytes()).max(1);
-        let (mut tensors, mut from) = (Vec::with_capacity(shapes.len()), 0);
-        while from < shapes.len() {
-            // Where each tensor of this buffer begins, and the end of the last one: at least one tensor, whatever its size.
-            let (mut starts, mut end) = (vec![], 0u64);
-            for shape in &shapes[from..] {
-                let start = end.next_multiple_of(align as u64);
-                let len = checked_len(shape).filter(|&len| len > 0).map_or(u64::MAX, |len| len as u64);
-                let fits = start.checked_add(len).filter(|&end| end <= most);
-                let Some(reached) = fits else { break };
-                starts.push(start as usize);
-                end = reached;
-            }
-            if starts.is_empty() {
-                // Too large for any buffer, or without elements: the error says which.
-                tensors.push(self.empty(dtype, shapes[from])?);
-                from += 1;
-                continue;
-            }
-            let whole = self.empty(dtype, &[end as usize])?;
-            let places = starts.iter().zip(&shapes[from..]);
-            tensors.extend(places.map(|(&start, shape)| whole.part(start, shape)).collect::<Result<Vec<_>>>()?);
-            from += starts.len();
-        }
-        Ok(tensors)
-    }
-
     fn expect_storable(&self, op: &'static str, tensor: &str, dtype: DType) -> Result<()> {
         if dtype != DType::F16 || self.caps().f16 {
             return Ok(());
@@ -125,7 +89,8 @@ impl Gpu {
         Err(Error::Dtype { op, tensor: tensor.into(), expected: "f32".into(), got })
     }
 
-    fn allocate(&self, dtype: DType, shape: &[usize], upload: bool) -> Result<Tensor> {
+    /// Memory for a tensor; with `upload` it may be written to before what is recorded.
+    pub(super) fn allocate(&self, dtype: DType, shape: &[usize], upload: bool) -> Result<Tensor> {
         self.expect_storable("tensor", "data", dtype)?;
         let Some(len) = checked_len(shape).filter(|&len| len > 0) else {
             let expected = "every dimension at least 1, and a product that can be counted".to_string();
@@ -144,27 +109,33 @@ impl Gpu {
 
     fn store(&self, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor> {
         let tensor = self.allocate(dtype, shape, true)?;
+        self.fill(&tensor, bytes)?;
+        Ok(tensor)
+    }
+
+    /// Writes the bytes to a tensor whose memory was allocated for an upload.
+    pub(super) fn fill(&self, tensor: &Tensor, bytes: &[u8]) -> Result<()> {
         let whole = bytes.len() / 4 * 4;
-        let queue = &self.shared.queue;
+        let (queue, buffer, offset) = (&self.shared.queue, &tensor.buffer.raw, tensor.offset);
         self.shared.scoped(|| {
             if whole > 0 {
-                queue.write_buffer(&tensor.buffer.raw, 0, &bytes[..whole]);
+                queue.write_buffer(buffer, offset, &bytes[..whole]);
             }
             if whole < bytes.len() {
                 // The queue writes whole words: the last, partial one is filled up with zeros.
                 let mut word = [0; 4];
                 word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-                queue.write_buffer(&tensor.buffer.raw, whole as u64, &word);
+                queue.write_buffer(buffer, offset + whole as u64, &word);
             }
         })?;
         if let Some(trace) = &mut self.recorder().trace {
-            trace.written(&tensor.buffer.raw, bytes);
+            trace.written(buffer, offset, bytes);
         }
-        Ok(tensor)
+        Ok(())
     }
 }
 
-fn checked_len(shape: &[usize]) -> Option<usize> {
+pub(super) fn checked_len(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
 
@@ -243,37 +214,6 @@ impl Tensor {
             return Err(Error::Shape { op: "reshape", tensor: "tensor".into(), expected, got: show_shape(shape) });
         }
         Ok(Tensor { shape: shape.to_vec(), ..self.clone() })
-    }
-
-    /// A tensor of `shape` within this one, from element `first` on. Nothing is copied: what is written to one shows in the other.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] when it would reach past the end; [`Error::Argument`] when it would not begin at a whole word, as may happen with
-    /// types of fewer bytes.
-    pub fn part(&self, first: usize, shape: &[usize]) -> Result<Tensor> {
-        let end = checked_len(shape).filter(|&len| len > 0).and_then(|len| len.checked_add(first));
-        if end.is_none_or(|end| end > self.len()) {
-            let expected =
-                format!("at least one element, and no more than the {} from element {first} on", self.len().saturating_sub(first));
-            return Err(Error::Shape { op: "part", tensor: "tensor".into(), expected, got: show_shape(shape) });
-        }
-        let offset = self.offset + (first * self.dtype.bytes()) as u64;
-        if !offset.is_multiple_of(4) {
-            let expected = format!("an element at a multiple of 4 bytes; {} has {}", self.dtype, self.dtype.bytes());
-            return Err(Error::Argument { op: "part", key: "first".into(), expected, got: first.to_string() });
-        }
-        Ok(Tensor { offset, shape: shape.to_vec(), ..self.clone() })
-    }
-
-    /// How many bytes after the other's first one this tensor begins; `None` when they are not in the same memory.
-    pub(crate) fn bytes_after(&self, other: &Tensor) -> Option<i64> {
-        (self.buffer.raw == other.buffer.raw).then(|| self.offset as i64 - other.offset as i64)
-    }
-
-    /// Everything from the start of this tensor to the end of `last`, which is behind it in the same memory, in one dimension.
-    pub(crate) fn through(&self, last: &Tensor) -> Tensor {
-        let elements = (last.offset + last.bytes() - self.offset) as usize / self.dtype.bytes();
-        Tensor { shape: vec![elements], ..self.clone() }
     }
 
     /// All of the tensor, to be bound.

@@ -45,20 +45,27 @@ impl Settings {
 
     /// A finite number.
     pub fn number(&self, op: &'static str, key: &str) -> Result<Option<f32>> {
-        let value: Option<f32> = self.get(op, key, "a finite number")?;
-        match value {
-            Some(x) if !x.is_finite() => Err(wrong(op, key, "a finite number", self.text(key).unwrap_or_default())),
-            other => Ok(other),
-        }
+        self.finite(op, key, f32::is_finite)
     }
 
     /// A finite number that the operation computes with in f64 first: those of an optimizer, of which 1 - beta is taken.
     pub fn real(&self, op: &'static str, key: &str) -> Result<Option<f64>> {
-        let value: Option<f64> = self.get(op, key, "a finite number")?;
-        match value {
-            Some(x) if !x.is_finite() => Err(wrong(op, key, "a finite number", self.text(key).unwrap_or_default())),
+        self.finite(op, key, f64::is_finite)
+    }
+
+    fn finite<T: FromStr + Copy>(&self, op: &'static str, key: &str, is_finite: fn(T) -> bool) -> Result<Option<T>> {
+        const EXPECTED: &str = "a finite number";
+        match self.get(op, key, EXPECTED)? {
+            Some(x) if !is_finite(x) => Err(wrong(op, key, EXPECTED, self.text(key).unwrap_or_default())),
             other => Ok(other),
         }
+    }
+
+    /// Dimensions, separated by commas; `None` when the key was not set or set to `none`.
+    pub fn axes(&self, op: &'static str, key: &str, expected: &str) -> Result<Option<Vec<isize>>> {
+        let Some(text) = self.text(key).filter(|text| *text != "none") else { return Ok(None) };
+        let list = text.split(',').map(|axis| axis.trim().parse().map_err(|_| wrong(op, key, expected, text)));
+        list.collect::<Result<_>>().map(Some)
     }
 
     /// The storage type: `dtype=f32|f16`.

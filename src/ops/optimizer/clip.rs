@@ -1,8 +1,9 @@
 //! The norm of all gradients together, and what they are multiplied by to be no longer than that.
 
+use super::OP;
+use super::gradients::{self, Part, Tables};
 use super::options::check_number;
-use super::{OP, gpu::TOGETHER};
-use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
 use crate::ops::host::expect_dtype;
 use crate::{DType, Error, Result};
 
@@ -10,7 +11,7 @@ crate::params! {
     /// As in shaders/optimizer/squares.wgsl.
     struct SquaresParams {
         stretches: u32, sums_base: u32, padding_0: u32, padding_1: u32,
-        starts: [u32; 4], lengths: [u32; 4], g_bases: [u32; 4],
+        starts: [u32; 12], lengths: [u32; 12], g_bases: [u32; 12],
     }
 }
 
@@ -23,7 +24,7 @@ static SQUARES: Kernel = Kernel {
     name: "optimizer/squares",
     source: include_str!("../../../shaders/optimizer/squares.wgsl"),
     params: SquaresParams::FIELDS,
-    bindings: &[Binding::read("g0"), Binding::read("g1"), Binding::read("g2"), Binding::write("sums")],
+    bindings: &gradients::before::<1, 12>([Binding::write("sums")]),
 };
 
 static NORM: Kernel = Kernel {
@@ -40,7 +41,9 @@ const LANES: u32 = 256;
 const STRETCH: usize = 4096;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Squares;
+struct Squares {
+    many: bool,
+}
 
 impl Variant for Squares {
     fn kernel(&self) -> &'static Kernel {
@@ -48,7 +51,7 @@ impl Variant for Squares {
     }
 
     fn knobs(&self) -> Knobs {
-        Knobs::new().u32("LANES", LANES).u32("STRETCH", STRETCH as u32)
+        Knobs::new().u32("LANES", LANES).u32("STRETCH", STRETCH as u32).flag("MANY", self.many)
     }
 }
 
@@ -65,9 +68,10 @@ impl Variant for Norm {
     }
 }
 
-/// Both kernels.
-pub(super) fn kernels() -> [AnyVariant; 2] {
-    [AnyVariant::of(Squares), AnyVariant::of(Norm)]
+/// Every kernel variant.
+pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
+    let squares = gradients::choices(caps).iter().map(|&many| AnyVariant::of(Squares { many }));
+    squares.chain([AnyVariant::of(Norm)]).collect()
 }
 
 /// The norm of some gradients, and what [`Optimizer::step`](super::Optimizer::step) multiplies them by.
@@ -94,9 +98,12 @@ struct Piece<'a> {
     stretches: usize,
 }
 
-impl Piece<'_> {
-    fn elements(&self) -> usize {
-        (self.stretches * STRETCH).min(self.gradient.len() - self.first * STRETCH)
+impl<'a> Piece<'a> {
+    /// What a dispatch reads of it whose stretches before it are `start`.
+    fn part(&self, start: usize) -> Part<'a> {
+        let first = self.first * STRETCH;
+        let elements = (self.stretches * STRETCH).min(self.gradient.len() - first);
+        Part { view: self.gradient.window(first, elements), elements, start }
     }
 }
 
@@ -122,7 +129,7 @@ pub fn grad_norm(gpu: &Gpu, gradients: &[Tensor], limit: f64) -> Result<Clip> {
         for first in (0..stretches).step_by(together) {
             let piece = Piece { gradient, first, stretches: together.min(stretches - first) };
             let recorded: usize = group.iter().map(|piece| piece.stretches).sum();
-            if group.len() == TOGETHER || recorded + piece.stretches > together {
+            if group.len() == gradients::together(gpu.caps()) || recorded + piece.stretches > together {
                 squares(gpu, &group, &sums, done)?;
                 done += recorded;
                 group.clear();
@@ -155,24 +162,19 @@ fn at_once(gpu: &Gpu, total: usize) -> Result<usize> {
 
 /// Records the sums of some pieces, which go behind the `done` ones that there are.
 fn squares(gpu: &Gpu, pieces: &[Piece], sums: &Tensor, done: usize) -> Result<()> {
-    let piece = |i: usize| pieces.get(i).copied().unwrap_or(pieces[0]);
-    let views: [_; TOGETHER] = std::array::from_fn(|i| piece(i).gradient.window(piece(i).first * STRETCH, piece(i).elements()));
-    let each = |of: &dyn Fn(usize) -> u32, absent: u32| std::array::from_fn(|i| if i < pieces.len() { of(i) } else { absent });
-    let before = |i: usize| pieces[..i].iter().map(|piece| piece.stretches).sum::<usize>();
-    let stretches = before(pieces.len());
+    let mut stretches = 0;
+    let parts = pieces.iter().map(|piece| {
+        stretches += piece.stretches;
+        piece.part(stretches - piece.stretches)
+    });
+    let parts: Vec<Part> = parts.collect();
+    let Tables { starts, lengths, g_bases } = Tables::new(&parts);
     let sums = sums.window(2 * done, 2 * stretches);
-    let params = SquaresParams {
-        stretches: stretches as u32,
-        sums_base: sums.base() / 2,
-        padding_0: 0,
-        padding_1: 0,
-        starts: each(&|i| before(i) as u32, u32::MAX),
-        lengths: each(&|i| pieces[i].elements() as u32, 0),
-        g_bases: each(&|i| views[i].base(), 0),
-    };
-    let mut binds: Vec<Bind> = views.map(Bind::Read).into();
+    let params =
+        SquaresParams { stretches: stretches as u32, sums_base: sums.base() / 2, padding_0: 0, padding_1: 0, starts, lengths, g_bases };
+    let mut binds = gradients::binds(&parts);
     binds.push(Bind::Write(sums));
     let times = stretches as f64;
     let work = Work { flops: EACH.flops * times, bytes: EACH.bytes * times };
-    gpu.dispatch(Squares, &params, &binds, spread(stretches, gpu.caps()), work)
+    gpu.dispatch(Squares { many: gradients::is_many(&parts) }, &params, &binds, spread(stretches, gpu.caps()), work)
 }

@@ -1,17 +1,17 @@
 //! The kernels of a step: their host side.
 
+use super::gradients::{self, Part, Tables};
 use super::{Clip, Kind, OptimizerOptions};
 use crate::Result;
-use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
 
 crate::params! {
     /// As `Params` in shaders/lib/update.wgsl.
-    #[derive(Default)]
     struct StepParams {
         count: u32, p_base: u32, state_base_0: u32, state_base_1: u32, state_base_2: u32,
         rate: f32, keep: f32, l2: f32, momentum: f32, nesterov: u32,
         beta1: f32, rest1: f32, beta2: f32, rest2: f32, root: f32, eps: f32,
-        starts: [u32; 4], lengths: [u32; 4], g_bases: [u32; 4],
+        starts: [u32; 12], lengths: [u32; 12], g_bases: [u32; 12],
     }
 }
 
@@ -19,34 +19,25 @@ static SGD: Kernel = Kernel {
     name: "optimizer/sgd",
     source: include_str!("../../../shaders/optimizer/sgd.wgsl"),
     params: StepParams::FIELDS,
-    bindings: &[
-        Binding::read("g0"),
-        Binding::read("g1"),
-        Binding::read("g2"),
+    bindings: &gradients::before::<3, 14>([
         Binding::read("clip").when("CLIP"),
         Binding::write("p"),
         Binding::write("buf").when("MOMENTUM"),
-    ],
+    ]),
 };
 
 static ADAM: Kernel = Kernel {
     name: "optimizer/adam",
     source: include_str!("../../../shaders/optimizer/adam.wgsl"),
     params: StepParams::FIELDS,
-    bindings: &[
-        Binding::read("g0"),
-        Binding::read("g1"),
-        Binding::read("g2"),
+    bindings: &gradients::before::<5, 16>([
         Binding::read("clip").when("CLIP"),
         Binding::write("p"),
         Binding::write("m"),
         Binding::write("v"),
         Binding::write("vmax").when("AMSGRAD"),
-    ],
+    ]),
 };
-
-/// Gradients that one dispatch reads. Adam with everything has five bindings beside them.
-pub(super) const TOGETHER: usize = 3;
 
 /// Invocations of a workgroup.
 const LANES: usize = 256;
@@ -55,6 +46,7 @@ const LANES: usize = 256;
 struct Sgd {
     momentum: bool,
     clip: bool,
+    many: bool,
 }
 
 impl Variant for Sgd {
@@ -63,7 +55,7 @@ impl Variant for Sgd {
     }
 
     fn knobs(&self) -> Knobs {
-        Knobs::new().u32("LANES", LANES as u32).flag("MOMENTUM", self.momentum).flag("CLIP", self.clip)
+        Knobs::new().u32("LANES", LANES as u32).flag("MOMENTUM", self.momentum).flag("CLIP", self.clip).flag("MANY", self.many)
     }
 }
 
@@ -71,6 +63,7 @@ impl Variant for Sgd {
 struct Adam {
     amsgrad: bool,
     clip: bool,
+    many: bool,
 }
 
 impl Variant for Adam {
@@ -79,15 +72,18 @@ impl Variant for Adam {
     }
 
     fn knobs(&self) -> Knobs {
-        Knobs::new().u32("LANES", LANES as u32).flag("AMSGRAD", self.amsgrad).flag("CLIP", self.clip)
+        Knobs::new().u32("LANES", LANES as u32).flag("AMSGRAD", self.amsgrad).flag("CLIP", self.clip).flag("MANY", self.many)
     }
 }
 
 /// Every kernel variant of a step.
-pub(super) fn kernels() -> Vec<AnyVariant> {
-    let flags = [(false, false), (false, true), (true, false), (true, true)];
-    let both = |(flag, clip)| [AnyVariant::of(Sgd { momentum: flag, clip }), AnyVariant::of(Adam { amsgrad: flag, clip })];
-    flags.into_iter().flat_map(both).collect()
+pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
+    const BOTH: [bool; 2] = [false, true];
+    let flags = BOTH.into_iter().flat_map(|flag| BOTH.map(|clip| (flag, clip)));
+    let all = flags.flat_map(|(flag, clip)| gradients::choices(caps).iter().map(move |&many| (flag, clip, many)));
+    let kernels =
+        |(flag, clip, many)| [AnyVariant::of(Sgd { momentum: flag, clip, many }), AnyVariant::of(Adam { amsgrad: flag, clip, many })];
+    all.flat_map(kernels).collect()
 }
 
 /// Elements of one parameter and of its gradient, from the same one on.
@@ -99,6 +95,13 @@ pub(super) struct Piece<'a> {
     /// The same one's place among the parameters that are neighbours.
     pub place: usize,
     pub count: usize,
+}
+
+impl<'a> Piece<'a> {
+    /// What a dispatch reads of it that begins at `place`.
+    fn part(&self, place: usize) -> Part<'a> {
+        Part { view: self.gradient.window(self.first, self.count), elements: self.count, start: self.place - place }
+    }
 }
 
 /// What one dispatch does to parameters that are neighbours.
@@ -120,17 +123,15 @@ pub(super) fn bytes(states: usize) -> usize {
 }
 
 impl Update<'_> {
-    /// Records the step of these pieces, at least one and no more than [`TOGETHER`], in the order of their places.
+    /// Records the step of these pieces, at least one and no more than [`gradients::together`], in the order of their places.
     pub fn run(&self, gpu: &Gpu, pieces: &[Piece]) -> Result<()> {
         let options = self.options;
         let (first, last) = (pieces[0], pieces[pieces.len() - 1]);
         let count = last.place + last.count - first.place;
         let window = |tensor: &'_ Tensor| tensor.window(first.place, count).base();
         let base = |state: usize| self.state.get(state).map_or(0, window);
-        let piece = |i: usize| pieces.get(i).copied().unwrap_or(first);
-        let views: [_; TOGETHER] = std::array::from_fn(|i| piece(i).gradient.window(piece(i).first, piece(i).count));
-        // What is beyond every element begins no range.
-        let each = |of: &dyn Fn(usize) -> u32, absent: u32| std::array::from_fn(|i| if i < pieces.len() { of(i) } else { absent });
+        let parts: Vec<Part> = pieces.iter().map(|piece| piece.part(first.place)).collect();
+        let Tables { starts, lengths, g_bases } = Tables::new(&parts);
         let (t, decoupled) = (self.t as f64, options.kind == Kind::AdamW);
         let corrected = |beta: f64| 1.0 - beta.powf(t);
         let params = StepParams {
@@ -150,12 +151,12 @@ impl Update<'_> {
             rest2: (1.0 - options.beta2) as f32,
             root: (1.0 / corrected(options.beta2).sqrt()) as f32,
             eps: options.eps as f32,
-            starts: each(&|i| (pieces[i].place - first.place) as u32, u32::MAX),
-            lengths: each(&|i| pieces[i].count as u32, 0),
-            g_bases: each(&|i| views[i].base(), 0),
+            starts,
+            lengths,
+            g_bases,
         };
         let clip = self.clip.map(|clip| clip.both.view());
-        let mut binds: Vec<Bind> = views.map(Bind::Read).into();
+        let (mut binds, many) = (gradients::binds(&parts), gradients::is_many(&parts));
         binds.extend([Bind::maybe(clip), Bind::Write(self.parameters.window(first.place, count))]);
         binds.extend(self.state.iter().map(|state| Bind::Write(state.window(first.place, count))));
         let groups = spread(count.div_ceil(LANES), gpu.caps());
@@ -165,12 +166,12 @@ impl Update<'_> {
             Kind::Sgd => {
                 // A binding that a variant lacks has a place in the list nevertheless.
                 binds.resize_with(SGD.bindings.len(), || Bind::Absent);
-                let variant = Sgd { momentum: options.momentum > 0.0, clip: clip.is_some() };
+                let variant = Sgd { momentum: options.momentum > 0.0, clip: clip.is_some(), many };
                 gpu.dispatch(variant, &params, &binds, groups, work)
             }
             Kind::Adam | Kind::AdamW => {
                 binds.resize_with(ADAM.bindings.len(), || Bind::Absent);
-                let variant = Adam { amsgrad: options.amsgrad, clip: clip.is_some() };
+                let variant = Adam { amsgrad: options.amsgrad, clip: clip.is_some(), many };
                 gpu.dispatch(variant, &params, &binds, groups, work)
             }
         }

@@ -15,10 +15,11 @@
 //! ```
 //!
 //! A program makes an [`Optimizer`] of a model's parameters, and calls [`Optimizer::step`] with their gradients. The parameters change where they
-//! are, so whoever holds them sees the step. Any sizes go together: a dispatch takes up to three parameters that are neighbours in memory, as those
-//! from [`Gpu::arena`] are, each with a gradient in a tensor of its own, as the backward functions return it. **A model should have its
-//! parameters in an arena.** Parameters in buffers of their own take a dispatch each. Who has all parameters in one tensor, and all gradients in
-//! another, can give these two as if there were a single parameter: then a step is one dispatch. The formulas do not know of shapes.
+//! are, so whoever holds them sees the step. Any sizes go together: a dispatch takes parameters that are neighbours in memory, as those from
+//! [`Gpu::arena`] and [`Gpu::upload_arena`] are, each with a gradient in a tensor of its own, as the backward functions return it: eleven where the
+//! device binds sixteen buffers, otherwise three. **A model should have its parameters in an arena.** Parameters in buffers of their own
+//! take a dispatch each. Who has all parameters in one tensor, and all gradients in another, can give these two as if there were a single
+//! parameter: then a step is one dispatch. The formulas do not know of shapes.
 //!
 //! [`grad_norm`] measures all gradients together, and what it returns clips them, without a read in between. Parameters that shall
 //! have other options, no weight decay for instance, have an optimizer of their own, and both take the same [`Clip`].
@@ -33,16 +34,19 @@ mod cases;
 mod clip;
 mod cpu;
 mod gpu;
+mod gradients;
 mod options;
+mod prepare;
 mod state;
 
 pub use clip::{Clip, grad_norm};
 pub use options::{Kind, OptimizerOptions};
+use prepare::Layout;
 pub use state::Optimizer;
 
 use super::host::{elements, expect_shape, normal, parse_sizes, required, wrong_shape};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Result};
 
@@ -50,7 +54,7 @@ const OP: &str = "optimizer";
 const SHAPE: &str = "N,…, for instance 6,13,7: p0 [13,7] and g1 to g6";
 
 /// The gradients of the steps.
-const GRADIENTS: Input = Input::numbered("g", 1, "as p0, the gradients of the steps").constant();
+const GRADIENTS: Input = Input::numbered("g", 1, "[..]").constant();
 
 /// Names, tensors and keys.
 pub static SPEC: Spec = Spec {
@@ -123,8 +127,12 @@ impl Operation for Optimize {
         &SPEC
     }
 
-    fn kernels(&self, _caps: &Caps) -> Vec<AnyVariant> {
-        gpu::kernels().into_iter().chain(clip::kernels()).collect()
+    fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
+        gpu::kernels(caps).into_iter().chain(clip::kernels(caps)).collect()
+    }
+
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        Tuning::all::<Layout>(caps)
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -141,7 +149,7 @@ impl Operation for Optimize {
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
-        state::prepare(gpu, request)
+        prepare::prepare(gpu, request)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

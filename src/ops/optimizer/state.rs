@@ -1,13 +1,13 @@
 //! The optimizer of a model: its parameters, the state of each, and the steps.
 
-use super::gpu::{Piece, TOGETHER, Update, bytes};
+use super::gpu::{Piece, Update, bytes};
+use super::gradients::together;
 use super::options::{check_number, wrong};
-use super::{Clip, GRADIENTS, OP, OptimizerOptions, Problem, grad_norm};
+use super::{Clip, OP, OptimizerOptions};
 use crate::gpu::{Gpu, Tensor};
-use crate::ops::host::{expect_dtype, expect_shape, float_tensor};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::strided::Dims;
 use crate::ops::transpose::gpu::{clear, copy};
-use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
 
 /// Parameters that are neighbours in memory, and their state.
@@ -25,21 +25,21 @@ struct Run {
 ///
 /// ```
 /// # use wattn::ops::optimizer::{Kind, Optimizer, OptimizerOptions, grad_norm};
-/// # use wattn::{DType, Gpu, GpuOptions};
+/// # use wattn::{Array, Gpu, GpuOptions};
 /// # let gpu = Gpu::new(&GpuOptions::default())?;
-/// let weight = gpu.tensor(&[1.0f32, -2.0, 3.0, 4.0], &[2, 2])?;
-/// let bias = gpu.tensor(&[0.5f32, 0.5], &[2])?;
+/// let (weight, bias) = (Array::f32(&[2, 2], vec![1.0, -2.0, 3.0, 4.0]), Array::f32(&[2], vec![0.5, 0.5]));
+/// let parameters = gpu.upload_arena(&[&weight, &bias])?;
 /// let options = OptimizerOptions { kind: Kind::AdamW, lr: 0.1, weight_decay: 0.01, ..Default::default() };
-/// let mut optimizer = Optimizer::new(&gpu, &[weight.clone(), bias.clone()], &options)?;
+/// let mut optimizer = Optimizer::new(&gpu, &parameters, &options)?;
 ///
 /// let gradients = [gpu.tensor(&[1.0f32; 4], &[2, 2])?, gpu.tensor(&[-1.0f32; 2], &[2])?];
 /// let clip = grad_norm(&gpu, &gradients, 1.0)?;
 /// optimizer.step(&gradients, Some(&clip))?;
 /// // The first step of Adam is as long as the rate, and against the gradient's sign.
-/// assert!((bias.read_blocking::<f32>()?[0] - (0.5 * 0.999 + 0.1)).abs() < 1e-6);
+/// assert!((parameters[1].read_blocking::<f32>()?[0] - (0.5 * 0.999 + 0.1)).abs() < 1e-6);
 /// # Ok::<(), wattn::Error>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Optimizer {
     gpu: Gpu,
     options: OptimizerOptions,
@@ -50,13 +50,11 @@ pub struct Optimizer {
 
 impl Optimizer {
     /// Of these parameters (f32, any shapes), whose state is zero. It keeps handles to them. Neighbours in memory, as [`Gpu::arena`] makes
-    /// them,
-    /// are worked on together, in whatever order they are given.
+    /// them, are worked on together, in whatever order they are given.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) for options out of range and for parameters that overlap;
-    /// [`Error::Dtype`](crate::Error::Dtype) for other types; those of
-    /// [`Gpu::empty`].
+    /// [`Error::Dtype`](crate::Error::Dtype) for other types; those of [`Gpu::empty`].
     pub fn new(gpu: &Gpu, parameters: &[Tensor], options: &OptimizerOptions) -> Result<Self> {
         options.check()?;
         for (i, parameter) in parameters.iter().enumerate() {
@@ -77,14 +75,14 @@ impl Optimizer {
         Ok(Optimizer { gpu: gpu.clone(), options: *options, shapes, runs, steps: 0 })
     }
 
-    /// One step: `gradients[i]` is that of parameter i, f32 and of its shape, in other memory than the parameters. With `clip` the
-    /// gradients count as
-    /// multiplied by its factor. O(elements), a dispatch for each three parameters that are neighbours.
+    /// One step: `gradients[i]` is that of parameter i, f32 and of its shape, in other memory than the parameters and their state. With
+    /// `clip` the gradients count as multiplied by its factor. Nothing is read back. O(elements), a dispatch for each eleven parameters that are
+    /// neighbours, or each three on a device that binds fewer than sixteen buffers.
     ///
     /// # Errors
-    /// [`Error::Argument`](crate::Error::Argument) for another number of gradients than there are parameters, or one among the parameters;
-    /// [`Error::Shape`](crate::Error::Shape) and
-    /// [`Error::Dtype`](crate::Error::Dtype) for gradients that do not fit; those of [`Gpu::dispatch`].
+    /// [`Error::Argument`](crate::Error::Argument) for another number of gradients than there are parameters, or one in the memory of
+    /// parameters or state; [`Error::Shape`](crate::Error::Shape) and [`Error::Dtype`](crate::Error::Dtype) for gradients that do not fit; those
+    /// of [`Gpu::dispatch`].
     pub fn step(&mut self, gradients: &[Tensor], clip: Option<&Clip>) -> Result<()> {
         if gradients.len() != self.shapes.len() {
             return Err(wrong("gradients", &format!("one for each of {} parameters", self.shapes.len()), gradients.len()));
@@ -94,10 +92,13 @@ impl Optimizer {
             expect_dtype(OP, &name, gradient, DType::F32)?;
             expect_shape(OP, &name, gradient.shape(), shape)?;
         }
-        for run in &self.runs {
-            if let Some((i, _)) = run.members.iter().find(|(i, _)| gradients[*i].bytes_after(&run.whole).is_some()) {
-                return Err(wrong(&format!("gradients[{i}]"), "a tensor in other memory than its parameter", "one in the same"));
-            }
+        // No dispatch may read and write one buffer.
+        let written = |gradient: &Tensor| {
+            let mut own = self.runs.iter().flat_map(|run| run.state.iter().chain([&run.whole]));
+            own.any(|tensor| gradient.bytes_after(tensor).is_some())
+        };
+        if let Some(i) = gradients.iter().position(written) {
+            return Err(wrong(&format!("gradients[{i}]"), "a tensor in other memory than parameters and state", "one in the same"));
         }
         let t = self.steps + 1;
         self.runs.iter().try_for_each(|run| self.step_run(run, gradients, clip, t))?;
@@ -108,13 +109,13 @@ impl Optimizer {
     fn step_run(&self, run: &Run, gradients: &[Tensor], clip: Option<&Clip>, t: u64) -> Result<()> {
         let room = self.gpu.elements_at_once(bytes(run.state.len()), run.whole.len());
         let update = Update { options: &self.options, t, parameters: &run.whole, state: &run.state, clip };
-        let mut group: Vec<Piece> = vec![];
+        let (most, mut group): (usize, Vec<Piece>) = (together(self.gpu.caps()), vec![]);
         for &(parameter, start) in &run.members {
             let gradient = &gradients[parameter];
             for first in (0..gradient.len()).step_by(room) {
                 let piece = Piece { gradient, first, place: start + first, count: room.min(gradient.len() - first) };
                 let fits = |from: &Piece| piece.place + piece.count - from.place <= room;
-                if group.len() == TOGETHER || !group.first().is_none_or(fits) {
+                if group.len() == most || !group.first().is_none_or(fits) {
                     update.run(&self.gpu, &group)?;
                     group.clear();
                 }
@@ -162,12 +163,16 @@ impl Optimizer {
         named.map(|(&name, state)| Ok((name, state.part(start, &self.shapes[parameter])?))).collect()
     }
 
+    /// The state of the first parameters that are neighbours, as it lies in memory.
+    pub(super) fn whole_state(&self) -> &[Tensor] {
+        self.runs.first().map_or(&[], |run| &run.state)
+    }
+
     /// Copies `value`, f32 and of the parameter's shape, to its state of this name.
     ///
     /// # Errors
     /// [`Error::Argument`](crate::Error::Argument) when there is no such parameter or state, or `value` is in the memory of the state;
-    /// [`Error::Shape`](crate::Error::Shape) and
-    /// [`Error::Dtype`](crate::Error::Dtype) when it does not fit; those of [`Gpu::dispatch`].
+    /// [`Error::Shape`](crate::Error::Shape) and [`Error::Dtype`](crate::Error::Dtype) when it does not fit; those of [`Gpu::dispatch`].
     pub fn set_state(&mut self, parameter: usize, name: &str, value: &Tensor) -> Result<()> {
         let state = self.state(parameter)?.into_iter().find(|(own, _)| *own == name);
         let (_, state) = state.ok_or_else(|| wrong("name", &format!("one of {:?}", self.options.states()), format!("'{name}'")))?;
@@ -180,7 +185,8 @@ impl Optimizer {
     }
 }
 
-fn copy_all(gpu: &Gpu, from: &Tensor, to: &Tensor) -> Result<()> {
+/// Copies one tensor to another of as many elements, in other memory.
+pub(super) fn copy_all(gpu: &Gpu, from: &Tensor, to: &Tensor) -> Result<()> {
     copy(gpu, OP, from, to, [0, 0], &Dims::new([(to.len(), [1, 1])]))
 }
 
@@ -222,31 +228,4 @@ fn run(parameters: &[Tensor], members: &[(i64, usize)]) -> Run {
     let whole = parameters[first].through(&parameters[last]);
     let members = members.iter().map(|&(at, i)| (i, (at - start) as usize / DType::F32.bytes())).collect();
     Run { whole, members, state: vec![] }
-}
-
-/// Runs the request on a device.
-pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let Problem { shape, options, clip, steps } = Problem::of(request)?;
-    let tensor = |name: &str| float_tensor(gpu, request, name, DType::F32);
-    let Some(p0) = tensor("p0")? else { unreachable!("a request has its required tensors") };
-    let names = (1..=steps).map(|t| format!("{}{t}", GRADIENTS.name));
-    let gradients: Vec<Tensor> = names.filter_map(|name| tensor(&name).transpose()).collect::<Result<_>>()?;
-    let gpu = gpu.clone();
-    Ok(Box::new(move || {
-        let copied = |from: &Tensor| {
-            let to = gpu.empty(DType::F32, &shape)?;
-            copy_all(&gpu, from, &to).map(|()| to)
-        };
-        let p = copied(&p0)?;
-        let mut optimizer = Optimizer::new(&gpu, std::slice::from_ref(&p), &options)?;
-        let mut out = vec![];
-        for (t, gradient) in (1..).zip(&gradients) {
-            let gradient = std::slice::from_ref(gradient);
-            let clip = clip.map(|limit| grad_norm(&gpu, gradient, limit)).transpose()?;
-            optimizer.step(gradient, clip.as_ref())?;
-            out.push((format!("p{t}"), copied(&p)?));
-        }
-        out.extend(optimizer.state(0)?.into_iter().map(|(name, state)| (name.to_string(), state)));
-        Ok(out)
-    }))
 }

@@ -47,9 +47,7 @@ pub struct TransposeOptions {
 
 impl TransposeOptions {
     fn of(settings: &Settings) -> Result<Self> {
-        let wrong = |text: &str| Error::Argument { op: OP, key: "axes".into(), expected: AXES.into(), got: format!("'{text}'") };
-        let list = |text: &str| text.split(',').map(|axis| axis.trim().parse().map_err(|_| wrong(text))).collect();
-        Ok(TransposeOptions { axes: settings.text("axes").filter(|text| *text != "none").map(list).transpose()? })
+        Ok(TransposeOptions { axes: settings.axes(OP, "axes", AXES)? })
     }
 }
 
