@@ -8,7 +8,7 @@
 // Grid      one workgroup per stretch, spread over x and y
 // Numerics  f32; an invocation's terms in order, then pairwise: a fixed order. Exponents are those of f32's bits; 255 stands for an
 //           infinity, 256 for a NaN
-// Memory    reads the gradients twice, the second time from a cache; a stretch is 16 KiB, which any binding holds
+// Memory    reads the gradients once, and an invocation keeps its elements; a stretch is 16 KiB, which any binding holds
 // Source    Blue 1978, "A portable Fortran program to find the Euclidean norm of a vector", for the scaling
 // Twin      src/ops/optimizer/cpu.rs
 
@@ -18,6 +18,8 @@
 
 const STRETCH: u32 = 4096u;
 const_assert(STRETCH % LANES == 0u);
+// Elements of an invocation.
+const EACH: u32 = STRETCH / LANES;
 
 struct Params {
     // Of this dispatch.
@@ -57,16 +59,22 @@ fn main(
     let first = (stretch - start_of(tensor)) * STRETCH;
     let end = min(first + STRETCH, length_of(tensor));
 
+    var own: array<f32, EACH>;
     var highest = 0.0;
-    for (var i = first + lane.local; i < end; i += LANES) {
-        highest = max(highest, exponent_of(gradient(tensor, i)));
+    for (var i = 0u; i < EACH; i++) {
+        let at = first + i * LANES + lane.local;
+        own[i] = 0.0;
+        if at < end {
+            own[i] = gradient(tensor, at);
+        }
+        highest = max(highest, exponent_of(own[i]));
     }
     let exponent = reduce_max(lane, highest);
     let scale = bitcast<f32>((254u - min(u32(exponent), 253u)) << 23u);
 
     var sum = 0.0;
-    for (var i = first + lane.local; i < end; i += LANES) {
-        let g = gradient(tensor, i) * scale;
+    for (var i = 0u; i < EACH; i++) {
+        let g = own[i] * scale;
         sum += g * g;
     }
     let total = reduce_sum(lane, sum);

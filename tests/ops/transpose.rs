@@ -1,24 +1,27 @@
 use crate::{bits, floats, gpu, normal, run};
+use wattn::ops::Operation;
 use wattn::ops::transpose::{self, TransposeOptions};
 use wattn::{Array, DType};
 
 crate::cases!("transpose");
 
-/// There and back again is where it was, to the bit, in f16 as well.
+/// There and back again is where it was, to the bit, in every way and in f16 as well.
 #[test]
 fn the_backward_turns_back() {
-    let gpu = gpu();
-    let options = TransposeOptions { axes: Some(vec![2, 0, 3, 1]) };
-    let shape = [3, 5, 7, 2];
-    for dtype in [DType::F32, DType::F16] {
-        if dtype == DType::F16 && !gpu.caps().f16 {
-            println!("not tested: the device cannot store f16");
-            continue;
+    let options = TransposeOptions { axes: Some(vec![3, 0, 2, 1]) };
+    let shape = [3, 20, 5, 33];
+    for tuning in transpose::Transpose.tunings(gpu().caps()) {
+        let gpu = (tuning.pin)(gpu());
+        for dtype in [DType::F32, DType::F16] {
+            if dtype == DType::F16 && !gpu.caps().f16 {
+                println!("not tested: the device cannot store f16");
+                continue;
+            }
+            let x = normal(1, &shape).to_float(dtype);
+            let y = transpose::forward(&gpu, &gpu.upload(&x).unwrap(), &options).unwrap();
+            assert_eq!((y.shape(), y.dtype()), ([33, 3, 5, 20].as_slice(), dtype));
+            assert_eq!(transpose::backward(&gpu, &shape, &y, &options).unwrap().array().unwrap(), x, "{}", tuning.label);
         }
-        let x = normal(1, &shape).to_float(dtype);
-        let y = transpose::forward(gpu, &gpu.upload(&x).unwrap(), &options).unwrap();
-        assert_eq!((y.shape(), y.dtype()), ([7, 3, 2, 5].as_slice(), dtype));
-        assert_eq!(transpose::backward(gpu, &shape, &y, &options).unwrap().array().unwrap(), x);
     }
 }
 

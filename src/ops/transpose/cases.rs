@@ -1,4 +1,4 @@
-//! The named cases: orders of up to seven dimensions, sizes around a workgroup.
+//! The named cases: orders of up to seven dimensions, sizes around a workgroup and a tile.
 
 use crate::ops::Case;
 use crate::{Array, Data};
@@ -22,6 +22,11 @@ pub static CASES: &[Case] = &[
     Case::new("ones_between", "3,1,5,1,7", &[("axes", "4,1,0,3,2")]),
     Case::new("square_64", "64,64", &[]),
     Case::new("square_255", "255,255", &[]),
+    Case::new("tile_less_one", "31,32", &[]),
+    Case::new("tile_and_one", "33,97", &[]),
+    Case::new("two_dimensions_of_matrices", "2,3,33,65", &[("axes", "1,0,3,2")]).quick(),
+    Case::new("columns_apart", "5,32,67", &[("axes", "2,0,1")]),
+    Case::new("matrices_between", "33,5,3,17", &[("axes", "1,3,2,0")]),
     Case::new("long", "3,20011", &[]),
     Case::new("tall", "4099,3", &[]),
     Case::new("scalar", "1", &[]).edit(|tensors, _| {

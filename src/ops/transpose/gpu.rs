@@ -1,5 +1,6 @@
 //! The copy kernel's host side, which [`slice`](crate::ops::slice), [`concat`](crate::ops::concat) and attention take as well.
 
+use super::tiles::{self, Matrices, Way};
 use super::{OP, Problem, TransposeOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, View, Work, spread};
 use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats};
@@ -42,7 +43,7 @@ impl Variant for Copied {
 
 /// Every kernel variant.
 pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
-    floats(caps).iter().map(|&elem| AnyVariant::of(Copied { elem })).collect()
+    floats(caps).iter().flat_map(|&elem| [AnyVariant::of(Copied { elem }), tiles::kernel(elem)]).collect()
 }
 
 /// What one dispatch copies.
@@ -77,11 +78,16 @@ pub(crate) fn copy(gpu: &Gpu, op: &'static str, x: &Tensor, y: &Tensor, start: [
     let elem = x.dtype();
     expect_dtype(op, "y", y, elem)?;
     let room = gpu.caps().max_window() / elem.bytes();
+    let way = gpu.pinned().unwrap_or(if gpu.caps().software { Way::Elements } else { Way::Tiles });
     dims.boxes(gpu.elements_at_once(2 * elem.bytes(), dims.count()), [room; 2], &mut |part, from| {
         let window = |of: usize| (start[of] + from[of], part.extent(of, 0, part.count()).1 + 1);
         let [(x_first, x_len), (y_first, y_len)] = [window(0), window(1)];
+        let (x, y) = (x.window(x_first, x_len), y.window(y_first, y_len));
         let (sizes, strides) = part.params();
-        CopyPart { x: x.window(x_first, x_len), y: y.window(y_first, y_len), sizes, strides, given: sizes[KERNEL_DIMS - 1] }.run(gpu, elem)
+        match Matrices::of(sizes, strides).filter(|_| way == Way::Tiles) {
+            Some(matrices) => matrices.copy(gpu, elem, x, y),
+            None => CopyPart { x, y, sizes, strides, given: sizes[KERNEL_DIMS - 1] }.run(gpu, elem),
+        }
     })
 }
 

@@ -6,7 +6,8 @@
 //! ```
 //!
 //! Without `axes` the order is turned around, which for two dimensions is the transpose of a matrix. It copies, by strides: one dispatch for four
-//! dimensions that are left when neighbours that stay neighbours count as one.
+//! dimensions that are left when neighbours that stay neighbours count as one. Where none stay, on a GPU, tiles of the matrices that are turned
+//! over pass through workgroup memory.
 //!
 //! When not to use it: products take transposed operands as they are ([`matmul`](super::matmul), [`linear`](super::linear)). Source: numpy's
 //! `transpose`.
@@ -14,13 +15,14 @@
 mod cases;
 mod cpu;
 pub(crate) mod gpu;
+mod tiles;
 
 pub use gpu::{backward, forward};
 
 use super::host::{axis_of, elements, expect_upstream, normal, parse_sizes, required};
 use super::philox::Rng;
 use super::strided::contiguous;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
 
@@ -112,6 +114,10 @@ impl Operation for Transpose {
 
     fn kernels(&self, caps: &Caps) -> Vec<AnyVariant> {
         gpu::kernels(caps)
+    }
+
+    fn tunings(&self, caps: &Caps) -> Vec<Tuning> {
+        Tuning::all::<tiles::Way>(caps)
     }
 
     fn cases(&self) -> Vec<Case> {
