@@ -27,9 +27,9 @@
 //! - [`gpu`]: the device, tensors, and kernels. It knows no operation. [`Gpu::from_wgpu`] takes an application's own device, [`Gpu::encode`] its
 //!   own command encoder, and [`Tensor::from_buffer`] its own buffer.
 //! - [`ops`]: the operations, each with its formulas, shapes and references: [`ops::attention`], [`ops::attention_varlen`],
-//!   [`ops::matmul`], [`ops::softmax`], [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`], [`ops::rnn`], [`ops::gru`], [`ops::lstm`],
-//!   [`ops::crf`], [`ops::layer_norm`], [`ops::rms_norm`], [`ops::rotary_embedding`], [`ops::embedding`], [`ops::cross_entropy`],
-//!   [`ops::mse`], [`ops::binary_cross_entropy`].
+//!   [`ops::multi_head_attention`], [`ops::additive_attention`], [`ops::luong_attention`], [`ops::matmul`], [`ops::softmax`],
+//!   [`ops::weighted_sum`], [`ops::linear`], [`ops::sum`], [`ops::rnn`], [`ops::gru`], [`ops::lstm`], [`ops::crf`], [`ops::layer_norm`],
+//!   [`ops::rms_norm`], [`ops::rotary_embedding`], [`ops::embedding`], [`ops::cross_entropy`], [`ops::mse`], [`ops::binary_cross_entropy`].
 //!   [`ops::REGISTRY`] lists them.
 //!   [`ops::attention::KvCache`] keeps keys and values between calls, for decoding.
 //! - [`ops::check`]: the comparison with the reference, and the budget that decides it.

@@ -76,8 +76,9 @@ fn every_operation_has_every_part() {
 #[test]
 fn every_folder_belongs_to_an_operation() {
     // What an operation's folder may share with others: shaders/lib; recurrent, which is what rnn, gru and lstm have in common, a family of
-    // three that differ in the formula of one step; and loss, the reductions of losses. shaders/gpu is the device layer's own.
-    let families = ["recurrent", "loss"].map(|family| [("shaders", family), ("src/ops", family)]).concat();
+    // three that differ in the formula of one step; loss, the reductions of losses; and context, what follows the scores of attention whose
+    // weights are stored. shaders/gpu is the device layer's own.
+    let families = ["recurrent", "loss", "context"].map(|family| [("shaders", family), ("src/ops", family)]).concat();
     let shared = [families, vec![("shaders", "lib"), ("shaders", "gpu")]].concat();
     let names = names();
     assert_eq!(names.len(), REGISTRY.len(), "two operations have one name");

@@ -27,6 +27,67 @@ const TRANSPOSED: bool = false;
 @group(0) @binding(6) var<storage, read_write> o: array<vec4<f32>>; // [batch, heads_q, seq_q, dim_v]
 @group(0) @binding(7) var<storage, read_write> lse: array<u32>; // [batch, heads_q, seq_q], the bits of f32
 
+// What is known of 8 rows so far.
+struct Rows {
+    m: Eight,
+    // Over this invocation's columns; the sum over the team comes last.
+    l: Eight,
+}
+
+// From q.k of a tile to the coefficients of its values, after which `rows` and e know of it.
+fn weigh(at: Head, row: u32, col: u32, kind: u32, products: Block, rows: ptr<function, Rows>, e: ptr<function, Wide>) -> Block {
+    let guarded = kind == PARTIAL || HIDING;
+    var visible = ALL;
+    if kind == PARTIAL {
+        visible = visible_pairs(at, row, col);
+    }
+    var c = logits_of(at, row, col, scaled(products, params.scale), &visible);
+    if guarded {
+        c = within(visible, c, splat(LOWEST));
+    }
+    let m = (*rows).m;
+    let reached = team_max(m, max_of_rows(c));
+    if any(reached.lo > m.lo) || any(reached.hi > m.hi) {
+        let alpha = Eight(exp(m.lo - reached.lo), exp(m.hi - reached.hi));
+        let l = (*rows).l;
+        *rows = Rows(reached, Eight(alpha.lo * l.lo, alpha.hi * l.hi));
+        scale_rows(alpha, e);
+    }
+    var p = exponential(difference(c, splat_rows(reached)));
+    if guarded {
+        p = marked(visible, p);
+    }
+    let l = (*rows).l;
+    let more = sum_of_rows(p);
+    (*rows).l = Eight(l.lo + more.lo, l.hi + more.hi);
+    if EXTRAS && params.threshold > 0u {
+        // A hidden pair's minus zero keeps its sign.
+        p = product(p, factors_of(kept_pairs(at, row, col)));
+    }
+    return p;
+}
+
+// Writes what the rows before i1 have come to, as a part of theirs.
+fn finish(row: u32, i1: u32, part: u32, rows: Rows, weighted: Wide) {
+    let count = rows_before(row, i1);
+    let l = team_sum(rows.l);
+    var e = weighted;
+    scale_rows(inverse_of(l), &e);
+    // The part of the first row, and the parts from one row to the next.
+    let step = params.q_row * params.parts;
+    let first = q_row0 * params.parts + row * step + params.part0 + part;
+    var quads = rows_of_wide(e);
+    for (var r = 0u; r < count; r++) {
+        for (var quad = x; quad < params.quads_v; quad += GRID_X) {
+            o[params.o_base + (first + r * step) * params.quads_v + quad] = quads[8u * (quad / GRID_X) + r];
+        }
+    }
+    if x < count {
+        let sum = pick(l, x);
+        lse[params.lse_base + first + x * step] = select(bitcast<u32>(pick(rows.m, x) + log(sum)), MINUS_INFINITY, sum == 0.0);
+    }
+}
+
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -48,13 +109,15 @@ fn main(
     let i1 = min(i0 + ROWS, queries_end(s));
     let head = head_of(s, place.sequence, place.head);
     find(s, place.head);
-    let row = i0 + 8u * y;
-    let count = rows_before(row, i1);
+    let row = i0 + TEAM_ROWS * y;
 
-    var m = Eight(vec4(LOWEST), vec4(LOWEST));
-    // Over this invocation's columns; the sum over the team comes last.
-    var l = Eight();
+    let none = Rows(Eight(vec4(LOWEST), vec4(LOWEST)), Eight());
+    var rows = none;
     var e = Wide();
+#if TALL
+    var rows_below = none;
+    var e_below = Wide();
+#end
     let begin = max(first_key(s, i0) / COLS * COLS, part * params.part_keys);
     let end = min(end_key(s, i1 - 1u), (part + 1u) * params.part_keys);
     for (var j0 = begin; j0 < end; j0 += COLS) {
@@ -64,52 +127,21 @@ fn main(
         }
         let col = j0 + 4u * x;
         let guarded = kind == PARTIAL || HIDING;
-        var visible = ALL;
-        if kind == PARTIAL {
-            visible = visible_pairs(head, row, col);
-        }
         var c = Block();
+#if TALL
+        var d = Block();
+        dot_both(Q, i0, K, j0, params.quads, &c, &d);
+        c = weigh(head, row, col, kind, c, &rows, &e);
+        d = weigh(head, row + 8u, col, kind, d, &rows_below, &e_below);
+        add_both_weighted(c, d, V, j0, guarded, &e, &e_below);
+#else
         dot_rows(Q, i0, K, j0, params.quads, &c);
-        c = logits_of(head, row, col, scaled(c, params.scale), &visible);
-        if guarded {
-            c = within(visible, c, splat(LOWEST));
-        }
-
-        let highest = max_of_rows(c);
-        let reached = team_max(Eight(max(m.lo, highest.lo), max(m.hi, highest.hi)));
-        if any(reached.lo > m.lo) || any(reached.hi > m.hi) {
-            let alpha = Eight(exp(m.lo - reached.lo), exp(m.hi - reached.hi));
-            l = Eight(alpha.lo * l.lo, alpha.hi * l.hi);
-            scale_rows(alpha, &e);
-            m = reached;
-        }
-        var p = exponential(difference(c, splat_rows(m)));
-        if guarded {
-            p = marked(visible, p);
-        }
-        let more = sum_of_rows(p);
-        l = Eight(l.lo + more.lo, l.hi + more.hi);
-        if EXTRAS && params.threshold > 0u {
-            // A hidden pair's minus zero keeps its sign.
-            p = product(p, factors_of(kept_pairs(head, row, col)));
-        }
-        share(p, count);
+        share(weigh(head, row, col, kind, c, &rows, &e), rows_before(row, i1));
         add_weighted(V, j0, guarded, &e);
+#end
     }
-
-    l = team_sum(l);
-    scale_rows(inverse_of(l), &e);
-    // The part of the first row, and the parts from one row to the next.
-    let step = params.q_row * params.parts;
-    let first = q_row0 * params.parts + row * step + params.part0 + part;
-    var rows = rows_of_wide(e);
-    for (var r = 0u; r < count; r++) {
-        for (var quad = x; quad < params.quads_v; quad += GRID_X) {
-            o[params.o_base + (first + r * step) * params.quads_v + quad] = rows[8u * (quad / GRID_X) + r];
-        }
-    }
-    if x < count {
-        let sum = pick(l, x);
-        lse[params.lse_base + first + x * step] = select(bitcast<u32>(pick(m, x) + log(sum)), MINUS_INFINITY, sum == 0.0);
-    }
+    finish(row, i1, part, rows, e);
+#if TALL
+    finish(row + 8u, i1, part, rows_below, e_below);
+#end
 }

@@ -20,8 +20,9 @@ fn team_reduce(mine: Eight, maximum: bool) -> Eight {
     return all;
 }
 
-fn team_max(mine: Eight) -> Eight {
-    return team_reduce(mine, true);
+// The largest that any of the team has, at least what all of them know.
+fn team_max(known: Eight, mine: Eight) -> Eight {
+    return team_reduce(Eight(max(known.lo, mine.lo), max(known.hi, mine.hi)), true);
 }
 
 fn team_sum(mine: Eight) -> Eight {

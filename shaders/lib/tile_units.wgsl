@@ -14,7 +14,8 @@
 
 const GRID_X: u32 = 8u; // invocations of a team: 8, 16 or 32
 const GRID_Y: u32 = LANES / GRID_X; // teams
-const ROWS: u32 = 8u * GRID_Y;
+const TEAM_ROWS: u32 = 8u;
+const ROWS: u32 = TEAM_ROWS * GRID_Y;
 const COLS: u32 = 4u * GRID_X;
 const WIDTH: u32 = 4u * QUADS * GRID_X; // columns of a wide product
 const STEPS: u32 = 32u; // steps of a dot product that are staged at a time

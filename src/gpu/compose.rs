@@ -15,10 +15,12 @@ use crate::{Error, Result};
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
     ("activation", include_str!("../../shaders/lib/activation.wgsl")),
+    ("additive", include_str!("../../shaders/lib/additive.wgsl")),
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
     ("chain", include_str!("../../shaders/lib/chain.wgsl")),
     ("chain_step", include_str!("../../shaders/lib/chain_step.wgsl")),
+    ("cosine", include_str!("../../shaders/lib/cosine.wgsl")),
     ("digits", include_str!("../../shaders/lib/digits.wgsl")),
     ("elements", include_str!("../../shaders/lib/elements.wgsl")),
     ("flag", include_str!("../../shaders/lib/flag.wgsl")),
@@ -46,6 +48,8 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("terms", include_str!("../../shaders/lib/terms.wgsl")),
     ("through_time", include_str!("../../shaders/lib/through_time.wgsl")),
     ("tile", include_str!("../../shaders/lib/tile.wgsl")),
+    ("tile_panels", include_str!("../../shaders/lib/tile_panels.wgsl")),
+    ("tile_registers", include_str!("../../shaders/lib/tile_registers.wgsl")),
     ("tile_units", include_str!("../../shaders/lib/tile_units.wgsl")),
     ("update", include_str!("../../shaders/lib/update.wgsl")),
 ];

@@ -6,12 +6,14 @@
 //! call the typed functions instead, for instance [`attention::forward`].
 
 pub mod activation;
+pub mod additive_attention;
 pub mod attention;
 pub mod attention_varlen;
 pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
 pub mod concat;
+pub mod context;
 pub mod crf;
 pub mod cross_entropy;
 pub mod dropout;
@@ -23,14 +25,18 @@ pub mod layer_norm;
 pub mod linear;
 pub mod loss;
 pub mod lstm;
+pub mod luong_attention;
 pub mod matmul;
 pub mod mse;
+pub mod multi_head_attention;
 pub mod optimizer;
 mod parallel;
 pub mod philox;
 mod product;
+mod projection;
 mod real;
 pub mod recurrent;
+mod regions;
 mod request;
 pub mod rms_norm;
 pub mod rnn;
@@ -72,6 +78,9 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &binary_cross_entropy::BinaryCrossEntropy,
     &attention::Attention,
     &attention_varlen::AttentionVarlen,
+    &additive_attention::AdditiveAttention,
+    &luong_attention::LuongAttention,
+    &multi_head_attention::MultiHeadAttention,
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,

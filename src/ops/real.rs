@@ -241,3 +241,20 @@ impl Real for Magnitude {
         Magnitude::term(self.value)
     }
 }
+
+/// The sum of the products of two rows.
+pub(crate) fn dot<R: Real>(a: &[R], b: &[R]) -> R {
+    let mut sum = R::ZERO;
+    a.iter().zip(b).for_each(|(&a, &b)| sum += a * b);
+    sum
+}
+
+/// Adds `from` to `to`, element by element.
+pub(crate) fn add<R: Real>(to: &mut [R], from: &[R]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
+}
+
+/// Adds factor · `from` to `to`, element by element.
+pub(crate) fn add_scaled<R: Real>(to: &mut [R], factor: R, from: &[R]) {
+    to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
+}

@@ -9,7 +9,7 @@ use wattn::Array;
 use wattn::ops::{Arrays, Settings};
 
 /// Attributes that repeat what the tensors' shapes say, or that PyTorch's module is built with.
-const SIZES: &[&str] = &["B", "Hq", "Hkv", "Lq", "Lk", "D", "Dv", "q_lengths", "kv_lengths"];
+const SIZES: &[&str] = &["B", "Hq", "Hkv", "Lq", "Lk", "D", "Dq", "Dk", "Dv", "A", "embed", "q_lengths", "kv_lengths"];
 
 /// The same of recurrent layers: `lengths` and `initial_state` say that there are such tensors.
 const RECURRENT_SIZES: &[&str] = &["T", "B", "input", "hidden", "layers", "bidirectional", "bias", "proj", "lengths", "initial_state"];
@@ -75,6 +75,9 @@ impl Case {
             }
             // Aligning the last query with the last key is what causal means for packed sequences.
             "attention_varlen" => Ok(vec![self.part("attention_varlen", &["scale", "causal"], &[("causal_align", "bottom_right")])?]),
+            "additive_attention" => Ok(vec![self.part("additive_attention", &[], &[])?]),
+            "luong_attention" => Ok(vec![self.part("luong_attention", &["score"], &[])?]),
+            "mha_module" => Ok(vec![self.part("multi_head_attention", &["heads"], &[])?]),
             // `affine` says that there are weight and bias.
             "layer_norm" => Ok(vec![self.part("layer_norm", &["eps"], &[("affine", "true"), ("affine", "false")])?]),
             "rms_norm" => Ok(vec![self.part("rms_norm", &["eps"], &[])?]),

@@ -8,6 +8,7 @@
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
 mod activation;
+mod additive_attention;
 mod attention;
 mod attention_varlen;
 mod binary_cross_entropy;
@@ -28,8 +29,10 @@ mod gru;
 mod layer_norm;
 mod linear;
 mod lstm;
+mod luong_attention;
 mod matmul;
 mod mse;
+mod multi_head_attention;
 mod optimizer;
 mod recurrent;
 mod rms_norm;

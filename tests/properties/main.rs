@@ -18,6 +18,7 @@ mod plan;
 mod products;
 mod recurrent;
 mod rows;
+mod scores;
 mod training;
 
 use std::cell::Cell;
@@ -65,6 +66,9 @@ properties! {
     binary_cross_entropy: losses::binary_cross_entropy(),
     attention: attention::attention(),
     attention_varlen: attention::attention_varlen(),
+    additive_attention: scores::additive_attention(),
+    luong_attention: scores::luong_attention(),
+    multi_head_attention: scores::multi_head_attention(),
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),

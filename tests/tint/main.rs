@@ -50,7 +50,10 @@ macro_rules! cases {
     };
 }
 
-cases!(matmul softmax weighted_sum sum linear cross_entropy embedding mse binary_cross_entropy attention attention_varlen rnn gru lstm);
+cases! {
+    matmul softmax weighted_sum sum linear cross_entropy embedding mse binary_cross_entropy attention attention_varlen additive_attention
+    luong_attention multi_head_attention rnn gru lstm crf layer_norm rms_norm rotary_embedding
+}
 
 /// Matrix units are wgpu's own extension of WGSL, which no other compiler knows.
 fn open(baseline: bool) -> Gpu {

@@ -5,6 +5,7 @@
 
 use super::{AttentionOptions, OP, Problem};
 use crate::ops::host::{reals, required};
+use crate::ops::real::{add, add_scaled, dot};
 use crate::ops::{Real, References, Request, Values, parallel, philox};
 use crate::{Array, DType, Data, Result};
 
@@ -235,28 +236,6 @@ fn row<R>(matrix: &[R], i: usize, width: usize) -> &[R] {
 
 fn row_mut<R>(matrix: &mut [R], i: usize, width: usize) -> &mut [R] {
     &mut matrix[i * width..(i + 1) * width]
-}
-
-fn dot<R: Real>(a: &[R], b: &[R]) -> R {
-    let mut sum = R::ZERO;
-    for (&a, &b) in a.iter().zip(b) {
-        sum += a * b;
-    }
-    sum
-}
-
-/// `to += factor · from`
-fn add_scaled<R: Real>(to: &mut [R], factor: R, from: &[R]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to += factor * from;
-    }
-}
-
-/// Adds `from` to `to`, element by element.
-pub(crate) fn add<R: Real>(to: &mut [R], from: &[R]) {
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to += from;
-    }
 }
 
 /// The elements in the arithmetic of `R`, rounded first to the type in which they are stored.

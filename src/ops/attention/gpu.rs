@@ -70,27 +70,25 @@ impl<'a> Inputs<'a> {
         Problem::new(&shapes, options)
     }
 
-    /// Whether `auto` stands for the composed path: on a driver that runs on the CPU and passes operands of products from register to
-    /// register. The composed path works on all pairs where the fused one leaves out what causality, windows and lengths hide. On
-    /// lavapipe 25 it takes two thirds of the fused path's time for a backward of 1,024 keys with heads of 64, and half or less, forward
-    /// too, with heads of 128, for which the fused path has no registers left.
-    fn is_faster_composed(&self, gpu: &Gpu, p: &Problem, backward: bool) -> bool {
+    /// Whether `auto` stands for the composed path: for wide heads on a driver that runs on the CPU and passes operands of products from
+    /// register to register, for which the fused path has no registers left. On lavapipe 25 the composed path takes a quarter to half of
+    /// the fused path's time with heads of 128. It works on all pairs where the fused one leaves out what causality, windows and lengths
+    /// hide.
+    fn is_faster_composed(&self, gpu: &Gpu, p: &Problem) -> bool {
+        /// Widest heads whose sums stay in registers.
+        const NARROW: usize = 64;
+        /// The part of the pairs that must be visible.
+        const SHARE: f64 = 0.15;
         let dim = p.dim.max(p.dim_v);
-        // The part of the pairs that must be visible.
-        let share = match dim {
-            65.. => 0.5,
-            32.. if backward => 0.67,
-            _ => return false,
-        };
         let open = p.options.path == Path::Auto && gpu.pinned::<Path>().is_none() && !fused::Tile::is_chosen(gpu, dim);
         let float = [self.q, self.k, self.v].iter().all(|tensor| tensor.dtype() == DType::F32);
-        let serves = float && p.seq_q > fused::FEW && matmul::gpu::passes_registers(gpu.caps());
-        open && serves && p.pairs() > share * (p.batch * p.heads_q * p.seq_q * p.seq_k) as f64
+        let serves = float && dim > NARROW && p.seq_q > fused::FEW && matmul::gpu::passes_registers(gpu.caps());
+        open && serves && p.pairs() > SHARE * (p.batch * p.heads_q * p.seq_q * p.seq_k) as f64
     }
 
     /// The call as the fused path takes it; `None` where the composed path serves it.
     fn fused<'b>(&'b self, gpu: &Gpu, p: &'b Problem, d_o: Option<&Tensor>) -> Result<Option<Fused<'b>>> {
-        if self.dropout_keep.is_some() || self.is_faster_composed(gpu, p, d_o.is_some()) {
+        if self.dropout_keep.is_some() || self.is_faster_composed(gpu, p) {
             return Ok(None);
         }
         let Some(tile) = fused::choose(gpu, OP, &p.options, [self.q, self.k, self.v], d_o)? else { return Ok(None) };

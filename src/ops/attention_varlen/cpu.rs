@@ -3,8 +3,9 @@
 use std::ops::Range;
 
 use super::{OP, Problem, Sequence};
-use crate::ops::attention::cpu::{Head, HeadResult, Keep, add, stored};
+use crate::ops::attention::cpu::{Head, HeadResult, Keep, stored};
 use crate::ops::host::required;
+use crate::ops::real::add;
 use crate::ops::{Real, References, Request, Values, parallel};
 use crate::{Array, Result};
 

@@ -1,7 +1,8 @@
 //! The reference of a step. What is around it is in [`recurrent::cpu`](crate::ops::recurrent).
 
 use crate::Result;
-use crate::ops::recurrent::step::{State, Step, StepGradient, Weights, add, sigmoid};
+use crate::ops::real::add;
+use crate::ops::recurrent::step::{State, Step, StepGradient, Weights, sigmoid};
 use crate::ops::recurrent::{self, Cell};
 use crate::ops::{Real, References, Request};
 

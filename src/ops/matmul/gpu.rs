@@ -71,8 +71,8 @@ impl Variant for Broadcast {
     }
 
     fn knobs(&self) -> Knobs {
-        let tile = Knobs::new().u32("GRID_X", self.width).u32("GRID_Y", TILE as u32 / 16).u32("QUADS", 1).flag("SUBGROUPS", true);
-        let tile = tile.bool("A_ALONG_K", self.a_along_k).bool("B_ALONG_K", self.b_along_k);
+        let tile = Knobs::new().u32("GRID_X", self.width).u32("GRID_Y", TILE as u32 / 16).u32("QUADS", 1);
+        let tile = tile.flag("SUBGROUPS", true).flag("TALL", true).bool("A_ALONG_K", self.a_along_k).bool("B_ALONG_K", self.b_along_k);
         tile.bool("GUARDED", self.guarded).flag("BIAS", self.bias)
     }
 }

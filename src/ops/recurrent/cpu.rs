@@ -3,10 +3,11 @@
 //! The formula of a step and its derivative are in the cpu.rs of [`rnn`], [`gru`] and [`lstm`]; here are the order of the steps, the layers, and
 //! the sums over steps and sequences that make the gradients of the weights.
 
-use super::step::{Matrix, State, Step, StepGradient, Weights, add, add_scaled, settle};
+use super::step::{Matrix, State, Step, StepGradient, Weights, settle};
 use super::{Cell, Peep, Problem, suffix};
 use crate::Result;
 use crate::ops::host::{reals, required};
+use crate::ops::real::{add, add_scaled};
 use crate::ops::{Real, References, Request, Values, gru, lstm, parallel, philox, rnn};
 
 /// One layer and direction of one sequence.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::Array;
 use crate::ops::Real;
 use crate::ops::host::reals;
+use crate::ops::real::{add_scaled, dot};
 
 /// Rows of equal length.
 pub(crate) struct Matrix<R> {
@@ -28,12 +29,7 @@ impl<R: Real> Matrix<R> {
 
     /// Σ_j M[i,j] x[j] for each i of `rows`.
     pub(crate) fn times(&self, rows: Range<usize>, x: &[R]) -> Vec<R> {
-        let sum = |i: usize| {
-            let mut sum = R::ZERO;
-            self.row(i).iter().zip(x).for_each(|(&m, &x)| sum += m * x);
-            sum
-        };
-        rows.map(sum).collect()
+        rows.map(|i| dot(self.row(i), x)).collect()
     }
 
     /// Σ_i M[i,j] d[i] over `rows`, of which d is the first, for each j.
@@ -106,16 +102,6 @@ pub(crate) struct StepGradient<R> {
 /// 1 / (1 + e^(-a))
 pub(crate) fn sigmoid<R: Real>(a: R) -> R {
     R::new(1.0) / (R::new(1.0) + (-a).exp())
-}
-
-/// Adds `from` to `to`, element by element.
-pub(crate) fn add<R: Real>(to: &mut [R], from: &[R]) {
-    to.iter_mut().zip(from).for_each(|(to, &from)| *to += from);
-}
-
-/// Adds factor · `from` to `to`, element by element.
-pub(crate) fn add_scaled<R: Real>(to: &mut [R], factor: R, from: &[R]) {
-    to.iter_mut().zip(from).for_each(|(to, &from)| *to += factor * from);
 }
 
 /// What goes on to the next step; see [`Real::settled`].

@@ -4,6 +4,7 @@ use super::{OP, Problem};
 use crate::Result;
 use crate::ops::broadcast::{offsets, readers};
 use crate::ops::host::{reals, required, visible};
+use crate::ops::real::add_scaled;
 use crate::ops::{Real, References, Request, Values, parallel};
 
 /// o and, with an upstream gradient, d_weights and d_v.
@@ -25,7 +26,7 @@ pub fn run<R: Real>(request: &Request) -> Result<References> {
         for j in 0..keys {
             let at = weights_at[batch] + i * keys + j;
             if visible[at] {
-                add(&mut o, weights[at], &v[v_at[batch] + j * columns..]);
+                add_scaled(&mut o, weights[at], &v[v_at[batch] + j * columns..]);
             }
         }
         o
@@ -65,7 +66,7 @@ pub fn run<R: Real>(request: &Request) -> Result<References> {
             for i in 0..queries {
                 let at = weights_at[batch] + i * keys + index % keys;
                 if visible[at] {
-                    add(&mut d_v, weights[at], d_o_row(batch, i));
+                    add_scaled(&mut d_v, weights[at], d_o_row(batch, i));
                 }
             }
         }
@@ -74,9 +75,4 @@ pub fn run<R: Real>(request: &Request) -> Result<References> {
     let d_v = parallel::map(v.len() / columns, row).concat();
     results.insert("d_v".into(), Values::of(&problem.v_shape, &d_v));
     Ok(results)
-}
-
-/// `sum += factor * row`, element by element.
-fn add<R: Real>(sum: &mut [R], factor: R, row: &[R]) {
-    sum.iter_mut().zip(row).for_each(|(sum, &x)| *sum += factor * x);
 }

@@ -160,10 +160,7 @@ impl Backward {
         let with = |common: Common| {
             floats(caps).iter().filter(move |&&d_o| Backward::serves(common.elem, d_o)).map(move |&d_o| Backward { common, d_o })
         };
-        Common::all(caps, Tile::all(caps).into_iter().filter(|tile| !tile.few() && tile.units.is_none()))
-            .into_iter()
-            .flat_map(with)
-            .collect()
+        Common::all(caps, Tile::all(caps).into_iter().filter(|tile| !tile.few() && tile.serves_all())).into_iter().flat_map(with).collect()
     }
 }
 

@@ -222,7 +222,7 @@ impl<'a> Fused<'a> {
         // Of one tile, at most: two products of rows, two of marked coefficients, each with its staging; then drawing.
         let products = match self.tile {
             Tile { units: Some(_), .. } => 16 * (quads + columns),
-            Tile { broadcast: true, .. } => quads + 2 * columns,
+            Tile { broadcast: true, .. } => quads + columns / 2,
             _ => 4 * quads + 5 * columns,
         };
         let drawn = if self.options.dropout_p > 0.0 { 8 * 21 } else { 0 };

@@ -31,7 +31,9 @@ pub(crate) struct Tile {
     pub units: Option<MatrixTeams>,
     /// Operands go from register to register within a subgroup, which is as wide as a team.
     pub broadcast: bool,
-    /// Invocations of a team, which shares 8 rows.
+    /// A team shares 16 rows, otherwise 8: for the forward alone, in registers, where it halves what is read of keys and values.
+    pub tall: bool,
+    /// Invocations of a team.
     pub grid_x: u32,
     /// Teams of a workgroup.
     pub grid_y: u32,
@@ -54,19 +56,23 @@ impl Tile {
     ///
     /// Few rows are queries that decode: there a workgroup is one team, and the keys are split over several (see [`FEW`]).
     pub fn choose(gpu: &Gpu, dim: usize, rows: usize) -> Option<Self> {
+        Tile::find(gpu, dim, rows, |tile| tile.serves_all())
+    }
+
+    fn find(gpu: &Gpu, dim: usize, rows: usize, serves: impl Fn(&Tile) -> bool) -> Option<Self> {
         let staged = gpu.choice(dim) == Some(Scheme::Workgroup);
-        let serves = |tile: &Tile| tile.units.is_none() && !(staged && tile.broadcast) && tile.few() == (rows <= FEW);
-        Tile::all(gpu.caps()).into_iter().find(|tile| tile.dim() >= dim && serves(tile))
+        let fits = |tile: &Tile| tile.dim() >= dim && tile.few() == (rows <= FEW) && !(staged && tile.broadcast);
+        Tile::all(gpu.caps()).into_iter().find(|tile| fits(tile) && serves(tile))
     }
 
     /// The one for the forward of q, k and v that are stored alike: on matrix units, where they are and what they take, and else as
-    /// [`Tile::choose`]. Software pretends to have units, and is slower with them.
+    /// [`Tile::choose`], or a tall one. Software pretends to have units, and is slower with them.
     pub fn choose_forward(gpu: &Gpu, elem: DType, dim: usize, rows: usize) -> Option<Self> {
         let scheme = gpu.choice(dim);
         let wanted = scheme == Some(Scheme::Units) || (scheme.is_none() && !gpu.caps().software);
         let serves = |tile: &Tile| tile.units.is_some() && tile.dim() >= dim;
         let units = Tile::all(gpu.caps()).into_iter().find(serves).filter(|_| wanted && elem == DType::F16 && rows > FEW);
-        units.or_else(|| Tile::choose(gpu, dim, rows))
+        units.or_else(|| Tile::find(gpu, dim, rows, |tile| tile.tall)).or_else(|| Tile::choose(gpu, dim, rows))
     }
 
     /// Whether a handle has been told which tile to take for a head dimension.
@@ -85,18 +91,30 @@ impl Tile {
     /// memory is not, so that teams of a subgroup win.
     pub fn all(caps: &Caps) -> Vec<Self> {
         let loops_stay = caps.software;
-        let staged = |grid_x, grid_y, quads, panel| Tile { units: None, broadcast: false, grid_x, grid_y, quads, panel, loops_stay };
+        let staged =
+            |grid_x, grid_y, quads, panel| Tile { units: None, broadcast: false, tall: false, grid_x, grid_y, quads, panel, loops_stay };
         let mut all = vec![];
         if let Some(width) = caps.subgroup_width().filter(|width| caps.software && (8..=16).contains(width)) {
-            let broadcast = |quads, grid_y| Tile { units: None, broadcast: true, grid_x: width, grid_y, quads, panel: 4, loops_stay };
-            all.extend([broadcast(1, 64 / width), broadcast(2, 64 / width), broadcast(1, 1), broadcast(2, 1)]);
+            let broadcast =
+                |tall, quads, grid_y| Tile { units: None, broadcast: true, tall, grid_x: width, grid_y, quads, panel: 0, loops_stay };
+            all.extend([1, 2].map(|quads| broadcast(false, quads, 64 / width)));
+            all.extend([1, 2].map(|quads| broadcast(true, quads, 32 / width)));
+            all.extend([1, 2].map(|quads| broadcast(false, quads, 1)));
         }
         all.extend([staged(8, 8, 1, 8), staged(8, 8, 2, 8), staged(16, 4, 2, 8), staged(32, 2, 2, 4)]);
         all.extend([staged(32, 1, 1, 4), staged(32, 1, 2, 4)]);
         if let Some(teams) = caps.matrix_teams() {
             let grid_y = |grid_x| teams.lanes / grid_x;
-            let on_units =
-                |grid_x, quads| Tile { units: Some(teams), broadcast: false, grid_x, grid_y: grid_y(grid_x), quads, panel: 0, loops_stay };
+            let on_units = |grid_x, quads| Tile {
+                units: Some(teams),
+                broadcast: false,
+                tall: false,
+                grid_x,
+                grid_y: grid_y(grid_x),
+                quads,
+                panel: 0,
+                loops_stay,
+            };
             let tiles = [(8, 1), (8, 2), (16, 2), (32, 2)].map(|(grid_x, quads)| on_units(grid_x, quads));
             all.extend(tiles.into_iter().filter(|tile| tile.fits(caps, teams)));
         }
@@ -124,9 +142,14 @@ impl Tile {
         self.grid_y == 1 && self.units.is_none()
     }
 
+    /// Whether every kernel has a variant of it, not the forward alone.
+    pub fn serves_all(&self) -> bool {
+        self.units.is_none() && !self.tall
+    }
+
     /// Rows of a tile.
     pub fn rows(&self) -> usize {
-        8 * self.grid_y as usize
+        (if self.tall { 16 } else { 8 }) * self.grid_y as usize
     }
 
     /// Columns of a tile.
@@ -140,7 +163,8 @@ impl Tile {
             let knobs = teams.knobs().flag("UNITS", true).u32("GRID_X", self.grid_x).u32("QUADS", self.quads);
             return knobs.bool("LOOPS_STAY", self.loops_stay);
         }
-        let knobs = Knobs::new().u32("GRID_X", self.grid_x).u32("GRID_Y", self.grid_y).u32("QUADS", self.quads).u32("PANEL", self.panel);
-        knobs.flag("SUBGROUPS", self.broadcast).bool("LOOPS_STAY", self.loops_stay)
+        let knobs = Knobs::new().u32("GRID_X", self.grid_x).u32("GRID_Y", self.grid_y).u32("QUADS", self.quads);
+        let knobs = knobs.bool("LOOPS_STAY", self.loops_stay).flag("SUBGROUPS", self.broadcast);
+        if self.broadcast { knobs.flag("TALL", self.tall) } else { knobs.u32("PANEL", self.panel) }
     }
 }
