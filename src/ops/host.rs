@@ -1,10 +1,10 @@
 //! What the operations share on the host: shape checks with their errors, reading a tensor as numbers, drawing one.
 
 use super::philox::Rng;
-use super::{Real, Request, broadcast, parse_shape};
+use super::{Arrays, Real, Request, broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{Caps, Gpu, Tensor};
-use crate::{Array, DType, Error, Result};
+use crate::{Array, DType, Data, Error, Result};
 
 /// The most elements that a tensor may have: kernels count them in u32, and a sum of two indices must fit as well.
 const MAX_ELEMENTS: u64 = 1 << 31;
@@ -26,6 +26,20 @@ pub(crate) fn expect_shape(op: &'static str, tensor: &str, got: &[usize], expect
 pub(crate) fn expect_upstream(op: &'static str, request: &Request, output: &str, shape: &[usize]) -> Result<()> {
     let name = format!("d_{output}");
     request.tensor(&name).map_or(Ok(()), |upstream| expect_shape(op, &name, upstream.shape(), shape))
+}
+
+/// The strides with which a tensor is read at the elements of one of shape `into`, to which it is repeated; `whose` is that one in the error.
+pub(crate) fn expect_broadcast(op: &'static str, tensor: &str, got: &[usize], whose: &str, into: &[usize]) -> Result<Vec<usize>> {
+    let apart = || misfit(op, tensor, got, format!("a shape that broadcasts to {whose}, {}", show_shape(into)));
+    broadcast::strides(got, into).ok_or_else(apart)
+}
+
+/// The shape of x in a request, with which the upstream gradient of y agrees: of what works element by element.
+pub(crate) fn elementwise_shape<'a>(op: &'static str, request: &'a Request) -> Result<&'a [usize]> {
+    let shape = required(op, request, "x")?.shape();
+    elements(op, "x", shape)?;
+    expect_upstream(op, request, "y", shape)?;
+    Ok(shape)
 }
 
 /// The number of elements of a tensor of this shape.
@@ -78,14 +92,18 @@ pub(crate) fn parse_product(op: &'static str, expected: &'static str, text: &str
     Ok(([own(0), own(1)], [m, k, n]))
 }
 
+/// An index among `count`, of which a negative one is counted from the end; `None` for one before the first.
+pub(crate) fn from_end(index: isize, count: usize) -> Option<usize> {
+    let index = if index < 0 { index.checked_add_unsigned(count)? } else { index };
+    usize::try_from(index).ok()
+}
+
 /// The place of an axis that may be counted from the end, as -1 is the last.
 ///
 /// # Errors
 /// [`Error::Argument`] when there is no such axis.
 pub(crate) fn axis_of(op: &'static str, key: &str, axis: isize, rank: usize) -> Result<usize> {
-    let index = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
-    let place = index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank);
-    place.ok_or_else(|| {
+    from_end(axis, rank).filter(|&i| i < rank).ok_or_else(|| {
         let expected = format!("one of {rank} dimensions, counted from 0, or from -1 backwards");
         Error::Argument { op, key: key.into(), expected, got: axis.to_string() }
     })
@@ -143,9 +161,34 @@ pub(crate) fn plain_tensor(gpu: &Gpu, request: &Request, name: &str) -> Result<O
     request.tensor(name).map(|array| gpu.upload(array)).transpose()
 }
 
+/// The elements of a tensor of indices.
+pub(crate) fn integers<'a>(op: &'static str, name: &str, array: &'a Array) -> Result<&'a [i32]> {
+    match array.data() {
+        Data::I32(values) => Ok(values),
+        _ => Err(Error::Dtype { op, tensor: name.into(), expected: DType::I32.to_string(), got: array.dtype().to_string() }),
+    }
+}
+
+/// The elements of a tensor of indices with one dimension.
+pub(crate) fn list<'a>(op: &'static str, name: &str, expected: &str, array: &'a Array) -> Result<&'a [i32]> {
+    let values = integers(op, name, array)?;
+    if array.shape().len() == 1 { Ok(values) } else { Err(misfit(op, name, array.shape(), expected)) }
+}
+
 /// Standard-normal elements.
 pub(crate) fn normal(rng: &mut Rng, shape: &[usize]) -> Array {
     Array::f32(shape, rng.normals(shape.iter().product()))
+}
+
+/// Tensors of standard-normal elements, drawn in this order.
+pub(crate) fn normals<N: Into<String>, S: AsRef<[usize]>>(seed: u64, drawn: impl IntoIterator<Item = (N, S)>) -> Arrays {
+    let mut rng = Rng::new(seed);
+    drawn.into_iter().map(|(name, shape)| (name.into(), normal(&mut rng, shape.as_ref()))).collect()
+}
+
+/// The bytes of so many elements of f32, for the cost of an operation.
+pub(crate) fn f32_bytes(elements: f64) -> f64 {
+    elements * DType::F32.bytes() as f64
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! The reference: the formulas.
 
-use super::{Kind, OP, kind, shape};
+use super::{Kind, OP, kind};
 use crate::Result;
-use crate::ops::host::{reals, required};
+use crate::ops::host::{elementwise_shape, reals, required};
 use crate::ops::{Real, References, Request, Values};
 
 fn number<R: Real>(x: f64) -> R {
@@ -78,7 +78,7 @@ fn derivative<R: Real>(kind: Kind, x: R) -> R {
 
 /// y and, with an upstream gradient, d_x.
 pub fn run<R: Real>(request: &Request) -> Result<References> {
-    let (shape, kind) = (shape(request)?, kind(&request.settings)?);
+    let (shape, kind) = (elementwise_shape(OP, request)?, kind(&request.settings)?);
     let x: Vec<R> = reals(required(OP, request, "x")?);
     let y: Vec<R> = x.iter().map(|&x| function(kind, x)).collect();
     let mut results = References::from([("y".to_string(), Values::of(shape, &y))]);

@@ -1,8 +1,8 @@
 //! The kernels' host side.
 
-use super::{Kind, OP, kind, shape};
+use super::{Kind, OP, kind};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{elements, expect_dtype, expect_shape, float_tensor};
+use crate::ops::host::{elements, elementwise_shape, expect_dtype, expect_shape, float_tensor};
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
 
@@ -113,7 +113,7 @@ pub fn backward(gpu: &Gpu, x: &Tensor, d_y: &Tensor, kind: Kind) -> Result<Tenso
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    shape(request)?;
+    elementwise_shape(OP, request)?;
     let kind = kind(&request.settings)?;
     let tensor = |name| float_tensor(gpu, request, name, DType::F32);
     let (x, d_y) = (tensor("x")?, tensor("d_y")?);

@@ -24,8 +24,7 @@ pub use gpu::{backward, forward};
 
 use std::str::FromStr;
 
-use super::host::{elements, expect_upstream, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{elements, elementwise_shape, normals, parse_sizes};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Result};
@@ -103,14 +102,6 @@ fn kind(settings: &Settings) -> Result<Kind> {
     Ok(settings.get(OP, "kind", KINDS)?.unwrap_or_default())
 }
 
-/// The shape of a request's x, with which its upstream gradient agrees.
-fn shape(request: &Request) -> Result<&[usize]> {
-    let shape = required(OP, request, "x")?.shape();
-    elements(OP, "x", shape)?;
-    expect_upstream(OP, request, "y", shape)?;
-    Ok(shape)
-}
-
 /// The operation in [`REGISTRY`](super::REGISTRY).
 pub struct Activation;
 
@@ -130,8 +121,7 @@ impl Operation for Activation {
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         elements(OP, "x", &shape)?;
-        let mut rng = Rng::new(seed);
-        Ok(["x", "d_y"].map(|name| (name.to_string(), normal(&mut rng, &shape))).into())
+        Ok(normals(seed, ["x", "d_y"].map(|name| (name, &shape))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -143,7 +133,7 @@ impl Operation for Activation {
     }
 
     fn cost(&self, request: &Request) -> Result<Cost> {
-        let x = shape(request)?.iter().product::<usize>() as f64;
+        let x = elementwise_shape(OP, request)?.iter().product::<usize>() as f64;
         let [forward, backward] = kind(&request.settings)?.flops();
         let (flops, moved) = if request.wants_gradients() { (forward + backward, 5.0) } else { (forward, 2.0) };
         Ok(Cost { flops: flops * x, bytes: moved * x * DType::F32.bytes() as f64 })

@@ -37,8 +37,7 @@ pub(crate) use additive::{Additive, AdditiveGradients};
 pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 
 use super::context::{self, Sequences};
-use super::host::{elements, expect_shape, misfit, normal, wrong_shape};
-use super::philox::Rng;
+use super::host::{elements, expect_shape, misfit, normals, wrong_shape};
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, DType, Result};
@@ -180,8 +179,7 @@ impl Operation for AdditiveAttention {
             ("d_context", &context),
             ("d_weights", &weights),
         ];
-        let mut rng = Rng::new(seed);
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, drawn))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

@@ -62,7 +62,7 @@ pub use options::{AttentionOptions, Path};
 pub use problem::{Broadcast, Problem, Shapes};
 
 pub(crate) use options::flops;
-pub(crate) use problem::{check_float, check_sizes, list};
+pub(crate) use problem::{check_float, check_sizes};
 
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::ops::host::{normal, wrong_shape};

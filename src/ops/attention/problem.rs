@@ -1,9 +1,9 @@
 //! The sizes of one call of attention, checked.
 
 use super::{AttentionOptions, OP};
-use crate::ops::host::{elements, expect_shape, misfit};
+use crate::ops::host::{elements, expect_shape, list, misfit};
 use crate::ops::{Request, broadcast};
-use crate::{Array, DType, Data, Error, Result};
+use crate::{Array, DType, Error, Result};
 
 /// The shapes of the tensors of a call, and the key lengths, whose values are checked too.
 #[derive(Clone, Copy, Debug)]
@@ -200,20 +200,9 @@ pub(crate) fn check_float(op: &'static str, dtype: DType) -> Result<()> {
 /// That no tensor is empty or has more elements than a kernel can count.
 pub(crate) fn check_sizes(op: &'static str, tensors: [(&str, &[usize]); 3]) -> Result<()> {
     for (name, shape) in tensors {
-        if elements(op, name, shape)? == 0 {
-            return Err(misfit(op, name, shape, "every dimension at least 1"));
-        }
+        elements(op, name, shape)?;
     }
     Ok(())
-}
-
-/// The elements of a tensor of indices with one dimension.
-pub(crate) fn list<'a>(op: &'static str, name: &str, expected: &str, array: &'a Array) -> Result<&'a [i32]> {
-    match (array.data(), array.shape()) {
-        (Data::I32(values), [_]) => Ok(values),
-        (Data::I32(_), shape) => Err(misfit(op, name, shape, expected)),
-        _ => Err(Error::Dtype { op, tensor: name.into(), expected: "i32".into(), got: array.dtype().to_string() }),
-    }
 }
 
 fn checked_lengths(lengths: &[i32], batch: usize, seq_k: usize) -> Result<Vec<usize>> {

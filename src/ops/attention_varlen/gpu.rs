@@ -2,11 +2,11 @@
 
 use super::{OP, Problem, Sequence, Shapes};
 use crate::gpu::{Gpu, Tensor};
+use crate::ops::attention::AttentionOptions;
 use crate::ops::attention::blocks::{Composed, Elements, Strided};
 use crate::ops::attention::composed::{Upstream, fill};
 use crate::ops::attention::fused::{self, Fused};
-use crate::ops::attention::{AttentionOptions, list};
-use crate::ops::host::{expect_float, expect_shape, float_tensor, required};
+use crate::ops::host::{expect_float, expect_shape, float_tensor, list, required};
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
 

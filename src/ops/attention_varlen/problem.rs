@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use super::OP;
 use crate::ops::Request;
-use crate::ops::attention::{AttentionOptions, check_float, check_sizes, list};
-use crate::ops::host::{elements, expect_shape, misfit};
+use crate::ops::attention::{AttentionOptions, check_float, check_sizes};
+use crate::ops::host::{elements, expect_shape, list, misfit};
 use crate::{Array, DType, Error, Result};
 
 /// The shapes of the tensors of a call, and the boundaries of the sequences, whose values are checked too.

@@ -15,14 +15,13 @@ mod gpu;
 
 pub use gpu::{Inputs, backward, forward};
 
-use super::broadcast;
-use super::host::{elements, expect_upstream, misfit, normal, parse_sizes, required};
+use super::host::{elements, expect_broadcast, expect_upstream, f32_bytes, misfit, normal, parse_sizes, required};
 use super::loss::Reduction;
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{Array, DType, Result};
+use crate::{Array, Result};
 
 const OP: &str = "binary_cross_entropy";
 const SHAPE: &str = "…, for instance 2,3,65";
@@ -66,8 +65,7 @@ impl Problem {
             return Err(misfit(OP, "target", target, show_shape(logits)));
         }
         let strides = |name: &str, weight: Option<&[usize]>| {
-            let apart = |shape| misfit(OP, name, shape, format!("a shape that broadcasts to that of the logits, {}", show_shape(logits)));
-            weight.map(|shape| broadcast::strides(shape, logits).ok_or_else(|| apart(shape))).transpose()
+            weight.map(|shape| expect_broadcast(OP, name, shape, "that of the logits", logits)).transpose()
         };
         Ok(Problem {
             shape: logits.to_vec(),
@@ -135,11 +133,10 @@ impl Operation for BinaryCrossEntropy {
         let x = problem.shape.iter().product::<usize>() as f64;
         let loss = problem.loss_shape().iter().product::<usize>() as f64;
         let weights = ["weight", "pos_weight"].iter().filter_map(|name| request.tensor(name)).map(|t| t.len() as f64).sum::<f64>();
-        let f32s = |n: f64| n * DType::F32.bytes() as f64;
-        let mut cost = Cost { flops: 10.0 * x, bytes: f32s(2.0 * x + weights + loss) };
+        let mut cost = Cost { flops: 10.0 * x, bytes: f32_bytes(2.0 * x + weights + loss) };
         if request.wants_gradients() {
             cost.flops += 10.0 * x;
-            cost.bytes += f32s(3.0 * x + weights + loss);
+            cost.bytes += f32_bytes(3.0 * x + weights + loss);
         }
         Ok(cost)
     }

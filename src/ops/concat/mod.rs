@@ -13,9 +13,8 @@ mod gpu;
 
 pub use gpu::{backward, forward};
 
-use super::host::{axis_of, elements, expect_upstream, misfit, normal};
+use super::host::{axis_of, elements, expect_upstream, misfit, normals};
 use super::parse_shape;
-use super::philox::Rng;
 use super::transpose::copy_cost;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::Result;
@@ -135,10 +134,8 @@ impl Operation for Concat {
         let own = |n: usize| fields.iter().map(|field| field[n.min(field.len() - 1)]).collect::<Vec<_>>();
         let shapes: Vec<Vec<usize>> = (0..count).map(own).collect();
         let problem = Problem::new(&shapes.iter().map(Vec::as_slice).collect::<Vec<_>>(), axis(settings)?)?;
-        let mut rng = Rng::new(seed);
         let parts = shapes.iter().enumerate().map(|(n, shape)| (format!("x{n}"), shape));
-        let drawn = parts.chain([("d_y".to_string(), &problem.shape)]);
-        Ok(drawn.map(|(name, shape)| (name, normal(&mut rng, shape))).collect())
+        Ok(normals(seed, parts.chain([("d_y".to_string(), &problem.shape)])))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

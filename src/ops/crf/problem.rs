@@ -2,10 +2,9 @@
 
 use super::OP;
 use crate::array::show_shape;
-use crate::ops::attention::list;
-use crate::ops::host::{elements, expect_shape, expect_upstream, misfit, required};
+use crate::ops::host::{elements, expect_shape, expect_upstream, integers, list, misfit, required};
 use crate::ops::{Request, Settings};
-use crate::{Array, DType, Data, Error, Result};
+use crate::{Array, Error, Result};
 
 /// How the sequences' nll become the loss.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,10 +118,7 @@ impl Problem {
     }
 
     fn check_tags(&self, tags: &Array) -> Result<()> {
-        let Data::I32(tags) = tags.data() else {
-            return Err(Error::Dtype { op: OP, tensor: "tags".into(), expected: DType::I32.to_string(), got: tags.dtype().to_string() });
-        };
-        for (b, (tags, &length)) in tags.chunks(self.time).zip(&self.lengths).enumerate() {
+        for (b, (tags, &length)) in integers(OP, "tags", tags)?.chunks(self.time).zip(&self.lengths).enumerate() {
             let none = |tag: &i32| usize::try_from(*tag).map_or(true, |tag| tag >= self.columns);
             if let Some(t) = tags[..length as usize].iter().position(none) {
                 let expected = format!("at least 0 and below {}, the number of tags", self.columns);

@@ -24,13 +24,13 @@ mod gpu;
 
 pub use gpu::{Losses, backward, forward};
 
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_sizes, required, wrong_shape};
+use super::host::{elements, expect_shape, expect_upstream, f32_bytes, integers, misfit, normal, parse_sizes, required, wrong_shape};
 use super::loss::Reduction;
 use super::philox::Rng;
 use super::softmax::Rows;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{Array, DType, Data, Error, Result};
+use crate::{Array, Error, Result};
 
 const OP: &str = "cross_entropy";
 const SHAPE: &str = "N,C, for instance 19,29";
@@ -131,9 +131,6 @@ impl Problem {
 
     /// The classes of targets, `None` where a row does not count.
     fn classes(&self, target: &Array) -> Result<Vec<Option<usize>>> {
-        let Data::I32(targets) = target.data() else {
-            return Err(Error::Dtype { op: OP, tensor: "target".into(), expected: "i32".into(), got: target.dtype().to_string() });
-        };
         let class = |(n, &t): (usize, &i32)| match usize::try_from(t) {
             _ if t == self.options.ignore_index => Ok(None),
             Ok(class) if class < self.columns => Ok(Some(class)),
@@ -142,7 +139,7 @@ impl Problem {
                 Err(Error::Argument { op: OP, key: format!("target[{n}]"), expected, got: t.to_string() })
             }
         };
-        targets.iter().enumerate().map(class).collect()
+        integers(OP, "target", target)?.iter().enumerate().map(class).collect()
     }
 }
 
@@ -191,10 +188,9 @@ impl Operation for CrossEntropy {
         let problem = Problem::of(request)?;
         let x = (problem.rows * problem.columns) as f64;
         let each = if problem.options.label_smoothing > 0.0 { 6.0 } else { 4.0 };
-        let bytes = |n: f64| n * DType::F32.bytes() as f64;
         // The backward reads the logits again and writes their gradient.
         let passes = if request.wants_gradients() { [2.0, 3.0] } else { [1.0, 1.0] };
-        Ok(Cost { flops: passes[0] * each * x, bytes: bytes(passes[1] * x + problem.rows as f64) })
+        Ok(Cost { flops: passes[0] * each * x, bytes: f32_bytes(passes[1] * x + problem.rows as f64) })
     }
 }
 

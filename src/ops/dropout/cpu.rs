@@ -1,13 +1,13 @@
 //! The reference, with the random words of src/ops/philox.rs.
 
-use super::{DropoutOptions, OP, shape};
+use super::{DropoutOptions, OP};
 use crate::Result;
-use crate::ops::host::{reals, required};
+use crate::ops::host::{elementwise_shape, reals, required};
 use crate::ops::{Real, References, Request, Values, philox};
 
 /// y and, with an upstream gradient, d_x.
 pub fn run<R: Real>(request: &Request) -> Result<References> {
-    let (shape, options) = (shape(request)?, DropoutOptions::of(&request.settings)?);
+    let (shape, options) = (elementwise_shape(OP, request)?, DropoutOptions::of(&request.settings)?);
     let threshold = philox::drop_threshold(options.p);
     let kept = R::new(1.0) - R::new(options.p.into());
     // y = keep x / (1 - p):  d_x = keep d_y / (1 - p)

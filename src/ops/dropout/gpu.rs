@@ -1,8 +1,8 @@
 //! The kernel's host side.
 
-use super::{DropoutOptions, OP, shape};
+use super::{DropoutOptions, OP};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{elements, expect_dtype, float_tensor};
+use crate::ops::host::{elements, elementwise_shape, expect_dtype, float_tensor};
 use crate::ops::philox::drop_threshold;
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
@@ -107,7 +107,7 @@ fn run(gpu: &Gpu, x: Option<&Tensor>, y: &Tensor, options: &DropoutOptions, firs
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    shape(request)?;
+    elementwise_shape(OP, request)?;
     let options = DropoutOptions::of(&request.settings)?;
     let tensor = |name| float_tensor(gpu, request, name, DType::F32);
     let (x, d_y) = (tensor("x")?, tensor("d_y")?);

@@ -17,8 +17,7 @@ pub(crate) mod gpu;
 
 pub use gpu::{backward, forward};
 
-use super::host::{elements, expect_upstream, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{elements, elementwise_shape, normals, parse_sizes};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
@@ -71,14 +70,6 @@ impl DropoutOptions {
     }
 }
 
-/// The shape of a request's x, with which its upstream gradient agrees.
-fn shape(request: &Request) -> Result<&[usize]> {
-    let shape = required(OP, request, "x")?.shape();
-    elements(OP, "x", shape)?;
-    expect_upstream(OP, request, "y", shape)?;
-    Ok(shape)
-}
-
 /// The operation in [`REGISTRY`](super::REGISTRY).
 pub struct Dropout;
 
@@ -98,8 +89,7 @@ impl Operation for Dropout {
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         elements(OP, "x", &shape)?;
-        let mut rng = Rng::new(seed);
-        Ok(["x", "d_y"].map(|name| (name.to_string(), normal(&mut rng, &shape))).into())
+        Ok(normals(seed, ["x", "d_y"].map(|name| (name, &shape))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -114,7 +104,7 @@ impl Operation for Dropout {
     fn cost(&self, request: &Request) -> Result<Cost> {
         DropoutOptions::of(&request.settings)?;
         let passes = if request.wants_gradients() { 2.0 } else { 1.0 };
-        let x = shape(request)?.iter().product::<usize>() as f64 * passes;
+        let x = elementwise_shape(OP, request)?.iter().product::<usize>() as f64 * passes;
         Ok(Cost { flops: x, bytes: 2.0 * x * DType::F32.bytes() as f64 })
     }
 }

@@ -18,8 +18,7 @@ pub use gpu::{Gradients, backward, forward};
 
 use std::str::FromStr;
 
-use super::host::{elements, expect_upstream, misfit, normal, required, wrong_shape};
-use super::philox::Rng;
+use super::host::{elements, expect_upstream, misfit, normals, required, wrong_shape};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use super::{broadcast, parse_shape};
 use crate::array::show_shape;
@@ -125,9 +124,7 @@ impl Operation for Elementwise {
         }
         let own = |operand: usize| fields.iter().map(|field| field[operand.min(field.len() - 1)]).collect::<Vec<_>>();
         let problem = Problem::new(&own(0), &own(1))?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("a", own(0)), ("b", own(1)), ("d_y", problem.shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, &shape))).into())
+        Ok(normals(seed, [("a", own(0)), ("b", own(1)), ("d_y", problem.shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

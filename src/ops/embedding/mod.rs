@@ -32,11 +32,11 @@ mod gpu;
 
 pub use gpu::{backward, forward};
 
-use super::host::{elements, expect_upstream, misfit, normal, parse_sizes, required, wrong_shape};
+use super::host::{elements, expect_upstream, f32_bytes, integers, misfit, normal, parse_sizes, required, wrong_shape};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{Array, DType, Data, Error, Result};
+use crate::{Array, Error, Result};
 
 const OP: &str = "embedding";
 const SHAPE: &str = "…,V,D, for instance 4,9,23,17: ids [4,9] of 23 rows with 17 columns";
@@ -120,9 +120,6 @@ impl Problem {
 
     /// The rows that ids name.
     fn rows_of(&self, ids: &Array) -> Result<Vec<usize>> {
-        let Data::I32(values) = ids.data() else {
-            return Err(Error::Dtype { op: OP, tensor: "ids".into(), expected: "i32".into(), got: ids.dtype().to_string() });
-        };
         let row = |(i, &id): (usize, &i32)| match usize::try_from(id) {
             Ok(row) if row < self.vocabulary => Ok(row),
             _ => {
@@ -136,7 +133,7 @@ impl Problem {
                 Err(Error::Argument { op: OP, key: format!("ids{index:?}"), expected, got: id.to_string() })
             }
         };
-        values.iter().enumerate().map(row).collect()
+        integers(OP, "ids", ids)?.iter().enumerate().map(row).collect()
     }
 }
 
@@ -179,11 +176,10 @@ impl Operation for Embedding {
     fn cost(&self, request: &Request) -> Result<Cost> {
         let problem = Problem::of(request)?;
         let (ids, y) = (problem.count as f64, (problem.count * problem.columns) as f64);
-        let bytes = |n: f64| n * DType::F32.bytes() as f64;
-        let mut cost = Cost { flops: 0.0, bytes: bytes(ids + 2.0 * y) };
+        let mut cost = Cost { flops: 0.0, bytes: f32_bytes(ids + 2.0 * y) };
         if request.wants_gradients() {
             cost.flops += y;
-            cost.bytes += bytes(ids + y + (problem.vocabulary * problem.columns) as f64);
+            cost.bytes += f32_bytes(ids + y + (problem.vocabulary * problem.columns) as f64);
         }
         Ok(cost)
     }

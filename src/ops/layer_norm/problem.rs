@@ -1,9 +1,8 @@
 //! What layer_norm and rms_norm have in common on the host: names, options, sizes, costs.
 
-use super::super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_sizes, required};
-use super::super::philox::Rng;
+use super::super::host::{elements, expect_shape, expect_upstream, f32_bytes, misfit, normals, parse_sizes, required};
 use super::super::{Arrays, Cost, Request, Settings, Spec};
-use crate::{DType, Error, Result};
+use crate::{Error, Result};
 
 /// What `--shape` takes.
 pub(crate) const SHAPE: &str = "…,C, for instance 2,3,65";
@@ -110,11 +109,9 @@ impl Problem {
 pub(crate) fn draw(kind: Kind, shape: &str, seed: u64) -> Result<Arrays> {
     let shape = parse_sizes(kind.op(), SHAPE, shape)?;
     let problem = Problem::new(kind, &shape, None, None)?;
-    let mut rng = Rng::new(seed);
     let row = [problem.columns];
     let drawn = [("x", shape.as_slice()), ("weight", &row), ("d_y", &shape), ("bias", &row)];
-    let drawn = drawn.into_iter().filter(|(name, _)| *name != "bias" || kind.centers());
-    Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).collect())
+    Ok(normals(seed, drawn.into_iter().filter(|(name, _)| *name != "bias" || kind.centers())))
 }
 
 /// For each element, forward: difference, square and sum, scale, weight, bias, and with the mean another sum. Backward: two of those again,
@@ -126,12 +123,11 @@ pub(crate) fn cost(kind: Kind, spec: &Spec, request: &Request) -> Result<Cost> {
     let count = |of: bool| f64::from(u8::from(of));
     let [mean, weight, bias] = [kind.centers(), request.tensor("weight").is_some(), request.tensor("bias").is_some()].map(count);
     let read: usize = request.tensors.values().map(|t| t.len()).sum();
-    let f32s = |n: f64| n * DType::F32.bytes() as f64;
-    let mut cost = Cost { flops: x * (3.0 + 2.0 * mean + weight + bias), bytes: f32s(read as f64 + x) };
+    let mut cost = Cost { flops: x * (3.0 + 2.0 * mean + weight + bias), bytes: f32_bytes(read as f64 + x) };
     if request.wants_gradients() {
         cost.flops += x * (8.0 + 2.0 * mean + 3.0 * weight + bias);
         // The backward reads x again, and d_y, which is counted above.
-        cost.bytes += f32s(x + spec.gradient_elements(request) as f64);
+        cost.bytes += f32_bytes(x + spec.gradient_elements(request) as f64);
     }
     Ok(cost)
 }

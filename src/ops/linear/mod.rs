@@ -16,12 +16,11 @@ mod gpu;
 
 pub use gpu::{Gradients, backward, forward};
 
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_sizes, required, wrong_shape};
-use super::philox::Rng;
+use super::host::{elements, expect_shape, expect_upstream, f32_bytes, misfit, normals, parse_sizes, required, wrong_shape};
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use crate::Result;
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Result};
 
 const OP: &str = "linear";
 const SHAPE: &str = "…,I,O, for instance 5,6,37,29: x [5,6,37], weight [29,37], bias [29]";
@@ -108,9 +107,7 @@ impl Operation for Linear {
         let [x @ .., outputs] = sizes.as_slice() else { return Err(wrong_shape(OP, SHAPE, shape)) };
         let [.., inputs] = x else { return Err(wrong_shape(OP, SHAPE, shape)) };
         let problem = Problem::new(x, &[*outputs, *inputs], None)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("x", x), ("weight", &[*outputs, *inputs]), ("bias", &[*outputs]), ("d_y", &problem.y_shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("x", x), ("weight", &[*outputs, *inputs]), ("bias", &[*outputs]), ("d_y", &problem.y_shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -125,12 +122,12 @@ impl Operation for Linear {
         let problem = Problem::of(request)?;
         let y = (problem.rows * problem.outputs) as f64;
         let read: usize = request.tensors.values().map(|t| t.bytes().len()).sum();
-        let f32s = |n: f64| n * DType::F32.bytes() as f64;
-        let mut cost = Cost { flops: y * (2.0 * problem.inputs as f64 + f64::from(u8::from(problem.bias))), bytes: read as f64 + f32s(y) };
+        let mut cost =
+            Cost { flops: y * (2.0 * problem.inputs as f64 + f64::from(u8::from(problem.bias))), bytes: read as f64 + f32_bytes(y) };
         if request.wants_gradients() {
             let gradients: usize = SPEC.inputs.iter().filter_map(|i| request.tensor(i.name)).map(|t| t.len()).sum();
             cost.flops *= 3.0;
-            cost.bytes += f32s(gradients as f64);
+            cost.bytes += f32_bytes(gradients as f64);
         }
         Ok(cost)
     }

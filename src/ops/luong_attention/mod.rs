@@ -36,8 +36,7 @@ pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 
 use super::additive_attention::SCORE_FLOPS;
 use super::context::{self, Sequences};
-use super::host::{elements, expect_shape, misfit, normal, wrong_shape};
-use super::philox::Rng;
+use super::host::{elements, expect_shape, misfit, normals, wrong_shape};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, DType, Error, Result};
@@ -263,8 +262,7 @@ impl Operation for LuongAttention {
             ("d_context", Some(&context)),
             ("d_weights", Some(&weights)),
         ];
-        let mut rng = Rng::new(seed);
-        Ok(drawn.into_iter().filter_map(|(name, shape)| Some((name.to_string(), normal(&mut rng, shape?)))).collect())
+        Ok(normals(seed, drawn.into_iter().filter_map(|(name, shape)| Some((name, shape?)))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

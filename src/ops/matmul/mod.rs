@@ -24,8 +24,7 @@ mod units;
 pub use gpu::{Gradients, backward, forward};
 
 use super::broadcast;
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, parse_product, required};
-use super::philox::Rng;
+use super::host::{elements, expect_shape, expect_upstream, misfit, normals, parse_product, required};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -229,9 +228,7 @@ impl Operation for Matmul {
         let a = stored(&batch[0], options.trans_a, m, k);
         let b = stored(&batch[1], options.trans_b, k, n);
         let problem = Problem::new(&a, &b, None, &options)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("a", &a), ("b", &b), ("d_y", &problem.y_shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("a", &a), ("b", &b), ("d_y", &problem.y_shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

@@ -15,13 +15,12 @@ mod gpu;
 
 pub use gpu::{Gradients, backward, forward};
 
-use super::host::{elements, expect_upstream, misfit, normal, parse_sizes, required};
+use super::host::{elements, expect_upstream, f32_bytes, misfit, normals, parse_sizes, required};
 use super::loss::Reduction;
-use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use crate::Result;
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Result};
 
 const OP: &str = "mse";
 const SHAPE: &str = "…, for instance 2,3,65";
@@ -94,9 +93,7 @@ impl Operation for Mse {
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         let problem = Problem::new(&shape, &shape, Reduction::of(OP, settings)?)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("x", &shape), ("target", &shape), ("d_loss", &problem.loss_shape())];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("x", &shape), ("target", &shape), ("d_loss", &problem.loss_shape())]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -112,11 +109,10 @@ impl Operation for Mse {
         let problem = Problem::of(request)?;
         let x = problem.shape.iter().product::<usize>() as f64;
         let loss = problem.loss_shape().iter().product::<usize>() as f64;
-        let f32s = |n: f64| n * DType::F32.bytes() as f64;
-        let mut cost = Cost { flops: 3.0 * x, bytes: f32s(2.0 * x + loss) };
+        let mut cost = Cost { flops: 3.0 * x, bytes: f32_bytes(2.0 * x + loss) };
         if request.wants_gradients() {
             cost.flops += 4.0 * x;
-            cost.bytes += f32s(4.0 * x + loss);
+            cost.bytes += f32_bytes(4.0 * x + loss);
         }
         Ok(cost)
     }

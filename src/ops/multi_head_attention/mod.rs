@@ -32,8 +32,7 @@ pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 
 use super::attention::Path;
 use super::context::{self, each};
-use super::host::{elements, expect_shape, expect_upstream, misfit, normal, wrong_shape};
-use super::philox::Rng;
+use super::host::{elements, expect_shape, expect_upstream, misfit, normals, wrong_shape};
 use super::{
     Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
 };
@@ -252,8 +251,7 @@ impl Operation for MultiHeadAttention {
             ("d_o", Some(&query)),
             ("d_probs", problem.options.probs.then_some(&probs)),
         ];
-        let mut rng = Rng::new(seed);
-        Ok(drawn.into_iter().filter_map(|(name, shape)| Some((name.to_string(), normal(&mut rng, shape?)))).collect())
+        Ok(normals(seed, drawn.into_iter().filter_map(|(name, shape)| Some((name, shape?)))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

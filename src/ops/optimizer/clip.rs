@@ -85,11 +85,6 @@ pub struct Clip {
     pub(super) both: Tensor,
 }
 
-/// That a norm can be limited to this.
-pub(super) fn check_limit(key: &str, limit: f64) -> Result<()> {
-    check_number(key, limit)
-}
-
 /// Some stretches of a gradient.
 #[derive(Clone, Copy)]
 struct Piece<'a> {
@@ -115,7 +110,7 @@ impl<'a> Piece<'a> {
 /// [`Error::Argument`] for a limit that is negative or no number, or for no gradients at all; [`Error::Dtype`] for other types;
 /// [`Error::Limit`] on a device whose bindings hold less than 16 KiB; those of [`Gpu::dispatch`].
 pub fn grad_norm(gpu: &Gpu, gradients: &[Tensor], limit: f64) -> Result<Clip> {
-    check_limit("limit", limit)?;
+    check_number("limit", limit)?;
     gradients.iter().enumerate().try_for_each(|(i, gradient)| expect_dtype(OP, &format!("gradients[{i}]"), gradient, DType::F32))?;
     let total: usize = gradients.iter().map(|gradient| gradient.len().div_ceil(STRETCH)).sum();
     if total == 0 {

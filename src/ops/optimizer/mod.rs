@@ -40,12 +40,12 @@ mod prepare;
 mod state;
 
 pub use clip::{Clip, grad_norm};
+use options::check_number;
 pub use options::{Kind, OptimizerOptions};
 use prepare::Layout;
 pub use state::Optimizer;
 
-use super::host::{elements, expect_shape, normal, parse_sizes, required, wrong_shape};
-use super::philox::Rng;
+use super::host::{elements, expect_shape, normals, parse_sizes, required, wrong_shape};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Result};
@@ -106,7 +106,7 @@ impl Problem {
     pub fn of(request: &Request) -> Result<Self> {
         let options = OptimizerOptions::of(&request.settings)?;
         let clip = request.settings.real(OP, "clip_grad_norm")?;
-        clip.map_or(Ok(()), |limit| clip::check_limit("clip_grad_norm", limit))?;
+        clip.map_or(Ok(()), |limit| check_number("clip_grad_norm", limit))?;
         let shape = required(OP, request, "p0")?.shape();
         elements(OP, "p0", shape)?;
         let gradients = request.series(OP, &GRADIENTS)?;
@@ -143,9 +143,8 @@ impl Operation for Optimize {
         let sizes = parse_sizes(OP, SHAPE, shape)?;
         let [steps, shape @ ..] = sizes.as_slice() else { return Err(wrong_shape(OP, SHAPE, shape)) };
         elements(OP, "all gradients", &sizes)?;
-        let mut rng = Rng::new(seed);
         let names = ["p0".to_string()].into_iter().chain((1..=*steps).map(|t| format!("g{t}")));
-        Ok(names.map(|name| (name, normal(&mut rng, shape))).collect())
+        Ok(normals(seed, names.map(|name| (name, shape))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

@@ -4,8 +4,7 @@ use super::names::Named;
 use super::{Cell, Options};
 use crate::array::show_shape;
 use crate::ops::Request;
-use crate::ops::attention::list;
-use crate::ops::host::{elements, expect_shape, misfit};
+use crate::ops::host::{elements, expect_shape, list, misfit};
 use crate::{Array, Error, Result};
 
 /// How the names of a layer's and direction's tensors end: `_l0`, `_l0_reverse`, `_l1`, …

@@ -24,8 +24,7 @@ mod gpu;
 
 pub use gpu::{backward, forward};
 
-use super::host::{elements, expect_upstream, misfit, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{elements, expect_upstream, misfit, normals, parse_sizes, required};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
@@ -188,8 +187,7 @@ impl Operation for RotaryEmbedding {
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         Problem::new(("x", &shape), None, &RotaryOptions::of(settings)?)?;
-        let mut rng = Rng::new(seed);
-        Ok(["x", "d_y"].map(|name| (name.to_string(), normal(&mut rng, &shape))).into())
+        Ok(normals(seed, ["x", "d_y"].map(|name| (name, &shape))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

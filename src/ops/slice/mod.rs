@@ -17,8 +17,7 @@ mod gpu;
 
 pub use gpu::{backward, forward};
 
-use super::host::{axis_of, elements, expect_upstream, misfit, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{axis_of, elements, expect_upstream, from_end, misfit, normals, parse_sizes, required};
 use super::transpose::copy_cost;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -104,8 +103,7 @@ impl Problem {
         let size = x[axis];
         // An end may be that of the dimension.
         let place = |key: &str, place: isize, below: usize| {
-            let index = if place < 0 { place.checked_add_unsigned(size) } else { Some(place) };
-            let found = index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < below);
+            let found = from_end(place, size).filter(|&i| i < below);
             let expected = format!("a place in dimension {axis} of x, which has {size}");
             found.ok_or(Error::Argument { op: OP, key: key.into(), expected, got: place.to_string() })
         };
@@ -153,9 +151,7 @@ impl Operation for Slice {
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         let problem = Problem::new(&shape, &SliceOptions::of(settings)?)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("x", &shape), ("d_y", &problem.y_shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("x", &shape), ("d_y", &problem.y_shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

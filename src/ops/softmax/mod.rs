@@ -23,13 +23,10 @@ mod gpu;
 pub(crate) use gpu::{Again, Rows};
 pub use gpu::{Softmaxed, backward, forward};
 
-use super::broadcast;
-use super::host::{elements, expect_upstream, misfit, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{elements, expect_broadcast, expect_upstream, f32_bytes, misfit, normals, parse_sizes, required};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
-use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Error, Result};
+use crate::{Error, Result};
 
 const OP: &str = "softmax";
 const SHAPE: &str = "…,C, for instance 2,3,65";
@@ -97,15 +94,11 @@ impl Problem {
             let expected = "a finite number".into();
             return Err(Error::Argument { op: OP, key: "scale".into(), expected, got: options.scale.to_string() });
         }
-        let strides = |mask| {
-            let apart = || misfit(OP, "mask", mask, format!("a shape that broadcasts to x's, {}", show_shape(x)));
-            broadcast::strides(mask, x).ok_or_else(apart)
-        };
         Ok(Problem {
             shape: x.to_vec(),
             rows: rows.iter().product(),
             columns: *columns,
-            mask_strides: mask.map(strides).transpose()?,
+            mask_strides: mask.map(|mask| expect_broadcast(OP, "mask", mask, "x's", x)).transpose()?,
             options: *options,
         })
     }
@@ -150,8 +143,7 @@ impl Operation for Softmax {
     fn draw(&self, shape: &str, _settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         elements(OP, "x", &shape)?;
-        let mut rng = Rng::new(seed);
-        Ok(["x", "d_y"].map(|name| (name.to_string(), normal(&mut rng, &shape))).into())
+        Ok(normals(seed, ["x", "d_y"].map(|name| (name, &shape))))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -167,13 +159,12 @@ impl Operation for Softmax {
     fn cost(&self, request: &Request) -> Result<Cost> {
         let problem = Problem::of(request)?;
         let x = (problem.rows * problem.columns) as f64;
-        let f32s = |n: f64| n * DType::F32.bytes() as f64;
         let mask = request.tensor("mask").map_or(0, |t| t.bytes().len()) as f64;
-        let mut cost = Cost { flops: 6.0 * x, bytes: f32s(2.0 * x + problem.rows as f64) + mask };
+        let mut cost = Cost { flops: 6.0 * x, bytes: f32_bytes(2.0 * x + problem.rows as f64) + mask };
         if request.wants_gradients() {
             cost.flops += 5.0 * x;
             // The backward reads y and d_y and writes d_x.
-            cost.bytes += f32s(3.0 * x) + mask;
+            cost.bytes += f32_bytes(3.0 * x) + mask;
         }
         Ok(cost)
     }

@@ -16,11 +16,10 @@ pub(crate) mod gpu;
 pub(crate) use gpu::rows;
 pub use gpu::{backward, forward};
 
-use super::host::{axis_of, elements, expect_upstream, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{axis_of, elements, expect_upstream, f32_bytes, normals, parse_sizes, required};
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Error, Result};
+use crate::{Error, Result};
 
 const OP: &str = "sum";
 const SHAPE: &str = "…, for instance 2,3,65";
@@ -136,9 +135,7 @@ impl Operation for Sum {
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         let problem = Problem::new(&shape, &SumOptions::of(settings)?)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("x", &shape), ("d_y", &problem.y_shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("x", &shape), ("d_y", &problem.y_shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -152,10 +149,9 @@ impl Operation for Sum {
     fn cost(&self, request: &Request) -> Result<Cost> {
         let problem = Problem::of(request)?;
         let (x, y) = ((problem.outputs * problem.terms) as f64, problem.outputs as f64);
-        let f32s = |n: f64| n * DType::F32.bytes() as f64;
         // The backward only copies: it reads d_y and writes d_x.
         let passes = if request.wants_gradients() { 2.0 } else { 1.0 };
-        Ok(Cost { flops: x, bytes: passes * f32s(x + y) })
+        Ok(Cost { flops: x, bytes: passes * f32_bytes(x + y) })
     }
 }
 

@@ -19,8 +19,7 @@ mod tiles;
 
 pub use gpu::{backward, forward};
 
-use super::host::{axis_of, elements, expect_upstream, normal, parse_sizes, required};
-use super::philox::Rng;
+use super::host::{axis_of, elements, expect_upstream, normals, parse_sizes, required};
 use super::strided::contiguous;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -127,9 +126,7 @@ impl Operation for Transpose {
     fn draw(&self, shape: &str, settings: &Settings, seed: u64) -> Result<Arrays> {
         let shape = parse_sizes(OP, SHAPE, shape)?;
         let problem = Problem::new(&shape, &TransposeOptions::of(settings)?)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("x", &shape), ("d_y", &problem.y_shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("x", &shape), ("d_y", &problem.y_shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {

@@ -21,12 +21,11 @@ pub(crate) mod gpu;
 pub use gpu::{Gradients, backward, forward};
 
 use super::broadcast;
-use super::host::{elements, expect_upstream, misfit, normal, parse_product, required};
-use super::philox::Rng;
+use super::host::{elements, expect_broadcast, expect_upstream, f32_bytes, misfit, normals, parse_product, required};
 use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use crate::Result;
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
-use crate::{DType, Result};
 
 const OP: &str = "weighted_sum";
 const SHAPE: &str = "[B or Bweights/Bv,]…Lq,Lk,Dv, for instance 2/1,33,17,65: weights [2,33,17], v [1,17,65]";
@@ -90,10 +89,6 @@ impl Problem {
             // The batch dimensions broadcast to `batch`, which is how `batch` was made.
             Ok(broadcast::strides(own, &batch).ok_or_else(apart)?.iter().map(|s| s * matrix).collect())
         };
-        let mask_strides = |mask| {
-            let apart = || misfit(OP, "mask", mask, format!("a shape that broadcasts to that of weights, {}", show_shape(weights)));
-            broadcast::strides(mask, weights).ok_or_else(apart)
-        };
         Ok(Problem {
             batches: batch.iter().product(),
             queries: *queries,
@@ -103,7 +98,7 @@ impl Problem {
             weights_strides: strides(weights_batch, queries * keys)?,
             v_shape: v.to_vec(),
             v_strides: strides(v_batch, keys * columns)?,
-            mask_strides: mask.map(mask_strides).transpose()?,
+            mask_strides: mask.map(|mask| expect_broadcast(OP, "mask", mask, "that of weights", weights)).transpose()?,
             o_shape,
             batch,
         })
@@ -141,9 +136,7 @@ impl Operation for WeightedSum {
         let ([weights, v], [queries, keys, columns]) = parse_product(OP, SHAPE, shape)?;
         let (weights, v) = ([weights, vec![queries, keys]].concat(), [v, vec![keys, columns]].concat());
         let problem = Problem::new(&weights, &v, None)?;
-        let mut rng = Rng::new(seed);
-        let drawn = [("weights", &weights), ("v", &v), ("d_o", &problem.o_shape)];
-        Ok(drawn.map(|(name, shape)| (name.to_string(), normal(&mut rng, shape))).into())
+        Ok(normals(seed, [("weights", &weights), ("v", &v), ("d_o", &problem.o_shape)]))
     }
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
@@ -159,12 +152,11 @@ impl Operation for WeightedSum {
         let problem = Problem::of(request)?;
         let o = (problem.batches * problem.queries * problem.columns) as f64;
         let read: usize = request.tensors.values().map(|t| t.bytes().len()).sum();
-        let f32s = |n: f64| n * DType::F32.bytes() as f64;
-        let mut cost = Cost { flops: 2.0 * o * problem.keys as f64, bytes: read as f64 + f32s(o) };
+        let mut cost = Cost { flops: 2.0 * o * problem.keys as f64, bytes: read as f64 + f32_bytes(o) };
         if request.wants_gradients() {
             let gradients = problem.weights_shape.iter().product::<usize>() + problem.v_shape.iter().product::<usize>();
             cost.flops *= 3.0;
-            cost.bytes += f32s(gradients as f64);
+            cost.bytes += f32_bytes(gradients as f64);
         }
         Ok(cost)
     }
