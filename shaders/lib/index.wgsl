@@ -5,16 +5,21 @@ fn spread(group: vec3<u32>, groups: vec3<u32>) -> u32 {
     return group.y * groups.x + group.x;
 }
 
-// The offset of element `index`, counted row-major over `sizes` (the last fastest), in a tensor of these strides.
-// Wraps around as u32 does: a base that is negative in a window comes out right.
+// Element `index`, counted row-major over `sizes` (the last fastest), as an index of each dimension.
+fn indices_of(index: u32, sizes: vec4<u32>) -> vec4<u32> {
+    let planes = index / sizes.w;
+    let blocks = planes / sizes.z;
+    return vec4(blocks / sizes.y, blocks % sizes.y, planes % sizes.z, index % sizes.w);
+}
+
+// The offset of these indices in a tensor of these strides. Wraps around as u32 does: a base that is negative in a window comes out right.
+fn offset_at(at: vec4<u32>, strides: vec4<u32>) -> u32 {
+    let steps = at * strides;
+    return steps.x + steps.y + steps.z + steps.w;
+}
+
 fn offset_of(index: u32, sizes: vec4<u32>, strides: vec4<u32>) -> u32 {
-    var rest = index;
-    var offset = (rest % sizes.w) * strides.w;
-    rest /= sizes.w;
-    offset += (rest % sizes.z) * strides.z;
-    rest /= sizes.z;
-    offset += (rest % sizes.y) * strides.y;
-    return offset + (rest / sizes.y) * strides.x;
+    return offset_at(indices_of(index, sizes), strides);
 }
 
 // How far position i + offset is past position j; i and j are below 2^30. In i32, which holds it whatever the offset is: what an offset

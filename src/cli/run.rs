@@ -273,13 +273,14 @@ fn op_help(spec: &Spec) -> String {
         .inputs
         .iter()
         .map(|i| {
-            let note = match (i.optional, i.layered) {
-                (false, false) => "",
-                (true, false) => "optional",
-                (false, true) => EACH,
-                (true, true) => "optional; for all or none of …_l0, …_l0_reverse, …_l1, …",
+            let note = match (i.optional, i.layered, i.numbered) {
+                (_, _, Some(first)) => format!("and {0}{1}, {0}{2}, …", i.name, first + 1, first + 2),
+                (false, false, None) => String::new(),
+                (true, false, None) => "optional".into(),
+                (false, true, None) => EACH.into(),
+                (true, true, None) => "optional; for all or none of …_l0, …_l0_reverse, …_l1, …".into(),
             };
-            vec![format!("  {}", i.first()), i.dtype.to_string(), i.shape.to_string(), note.to_string()]
+            vec![format!("  {}", i.first()), i.dtype.to_string(), i.shape.to_string(), note]
         })
         .collect();
     inputs.extend(spec.outputs.iter().filter(|o| o.upstream).map(|o| {

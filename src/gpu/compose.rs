@@ -14,6 +14,7 @@ use crate::{Error, Result};
 
 /// The shared files, each `#import`ed by its stem.
 pub const LIBRARY: &[(&str, &str)] = &[
+    ("activation", include_str!("../../shaders/lib/activation.wgsl")),
     ("additive", include_str!("../../shaders/lib/additive.wgsl")),
     ("batched", include_str!("../../shaders/lib/batched.wgsl")),
     ("block", include_str!("../../shaders/lib/block.wgsl")),
@@ -33,6 +34,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("matrix", include_str!("../../shaders/lib/matrix.wgsl")),
     ("operands", include_str!("../../shaders/lib/operands.wgsl")),
     ("pairs", include_str!("../../shaders/lib/pairs.wgsl")),
+    ("parameter_gradients", include_str!("../../shaders/lib/parameter_gradients.wgsl")),
     ("product", include_str!("../../shaders/lib/product.wgsl")),
     ("random", include_str!("../../shaders/lib/random.wgsl")),
     ("recurrent", include_str!("../../shaders/lib/recurrent.wgsl")),
@@ -49,6 +51,7 @@ pub const LIBRARY: &[(&str, &str)] = &[
     ("tile_panels", include_str!("../../shaders/lib/tile_panels.wgsl")),
     ("tile_registers", include_str!("../../shaders/lib/tile_registers.wgsl")),
     ("tile_units", include_str!("../../shaders/lib/tile_units.wgsl")),
+    ("update", include_str!("../../shaders/lib/update.wgsl")),
 ];
 
 /// The WGSL text of one variant of a kernel, as the device gets it.

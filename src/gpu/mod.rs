@@ -5,6 +5,7 @@
 //! own WGSL can join a chain (examples/own_kernel.rs).
 
 mod adapter;
+mod arena;
 mod budget;
 mod calibrate;
 mod ceilings;

@@ -36,12 +36,12 @@ element!(u8, U8, u8);
 /// A row-major tensor on a device. Clones share the memory, which goes back to the pool when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Tensor {
-    shared: Arc<Shared>,
-    buffer: Arc<Buffer>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) buffer: Arc<Buffer>,
     /// Bytes from the start of the buffer.
-    offset: u64,
-    shape: Vec<usize>,
-    dtype: DType,
+    pub(super) offset: u64,
+    pub(super) shape: Vec<usize>,
+    pub(super) dtype: DType,
 }
 
 impl Gpu {
@@ -89,7 +89,8 @@ impl Gpu {
         Err(Error::Dtype { op, tensor: tensor.into(), expected: "f32".into(), got })
     }
 
-    fn allocate(&self, dtype: DType, shape: &[usize], upload: bool) -> Result<Tensor> {
+    /// Memory for a tensor; with `upload` it may be written to before what is recorded.
+    pub(super) fn allocate(&self, dtype: DType, shape: &[usize], upload: bool) -> Result<Tensor> {
         self.expect_storable("tensor", "data", dtype)?;
         let Some(len) = checked_len(shape).filter(|&len| len > 0) else {
             let expected = "every dimension at least 1, and a product that can be counted".to_string();
@@ -108,27 +109,33 @@ impl Gpu {
 
     fn store(&self, dtype: DType, shape: &[usize], bytes: &[u8]) -> Result<Tensor> {
         let tensor = self.allocate(dtype, shape, true)?;
+        self.fill(&tensor, bytes)?;
+        Ok(tensor)
+    }
+
+    /// Writes the bytes to a tensor whose memory was allocated for an upload.
+    pub(super) fn fill(&self, tensor: &Tensor, bytes: &[u8]) -> Result<()> {
         let whole = bytes.len() / 4 * 4;
-        let queue = &self.shared.queue;
+        let (queue, buffer, offset) = (&self.shared.queue, &tensor.buffer.raw, tensor.offset);
         self.shared.scoped(|| {
             if whole > 0 {
-                queue.write_buffer(&tensor.buffer.raw, 0, &bytes[..whole]);
+                queue.write_buffer(buffer, offset, &bytes[..whole]);
             }
             if whole < bytes.len() {
                 // The queue writes whole words: the last, partial one is filled up with zeros.
                 let mut word = [0; 4];
                 word[..bytes.len() - whole].copy_from_slice(&bytes[whole..]);
-                queue.write_buffer(&tensor.buffer.raw, whole as u64, &word);
+                queue.write_buffer(buffer, offset + whole as u64, &word);
             }
         })?;
         if let Some(trace) = &mut self.recorder().trace {
-            trace.written(&tensor.buffer.raw, bytes);
+            trace.written(buffer, offset, bytes);
         }
-        Ok(tensor)
+        Ok(())
     }
 }
 
-fn checked_len(shape: &[usize]) -> Option<usize> {
+pub(super) fn checked_len(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d))
 }
 

@@ -81,13 +81,13 @@ impl Trace {
         self.buffers.len() - 1
     }
 
-    /// Notes a write of the host to the start of a buffer; the last word is filled up with zeros.
-    pub(super) fn written(&mut self, buffer: &wgpu::Buffer, bytes: &[u8]) {
+    /// Notes a write of the host to a buffer, from a byte on; the last word is filled up with zeros.
+    pub(super) fn written(&mut self, buffer: &wgpu::Buffer, offset: u64, bytes: &[u8]) {
         let number = self.numbers.get(buffer).copied();
         let number = number.unwrap_or_else(|| self.allocated(buffer));
         let mut bytes = bytes.to_vec();
         bytes.resize(bytes.len().next_multiple_of(4), 0);
-        let range = Range { buffer: number, offset: 0, bytes: bytes.len() as u64 };
+        let range = Range { buffer: number, offset, bytes: bytes.len() as u64 };
         self.steps.push(Step::Write { range, bytes });
     }
 
@@ -152,7 +152,7 @@ impl Gpu {
             let bytes = Download::start(&self.shared, buffer, 0, buffer.raw.size() & !3)?.finish_blocking()?;
             if let Some(trace) = &mut self.recorder().trace {
                 trace.allocated(&buffer.raw);
-                trace.written(&buffer.raw, &bytes);
+                trace.written(&buffer.raw, 0, &bytes);
             }
         }
         #[cfg(target_arch = "wasm32")]

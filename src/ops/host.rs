@@ -78,6 +78,19 @@ pub(crate) fn parse_product(op: &'static str, expected: &'static str, text: &str
     Ok(([own(0), own(1)], [m, k, n]))
 }
 
+/// The place of an axis that may be counted from the end, as -1 is the last.
+///
+/// # Errors
+/// [`Error::Argument`] when there is no such axis.
+pub(crate) fn axis_of(op: &'static str, key: &str, axis: isize, rank: usize) -> Result<usize> {
+    let index = if axis < 0 { axis.checked_add_unsigned(rank) } else { Some(axis) };
+    let place = index.and_then(|i| usize::try_from(i).ok()).filter(|&i| i < rank);
+    place.ok_or_else(|| {
+        let expected = format!("one of {rank} dimensions, counted from 0, or from -1 backwards");
+        Error::Argument { op, key: key.into(), expected, got: axis.to_string() }
+    })
+}
+
 /// The elements in the precision of a reference.
 pub(crate) fn reals<R: Real>(array: &Array) -> Vec<R> {
     array.to_f64().into_iter().map(R::new).collect()
@@ -148,5 +161,12 @@ mod tests {
         assert_eq!(elements("sum", "x", &[1 << 16, 1 << 15]).unwrap(), 1 << 31);
         assert!(matches!(elements("sum", "x", &[usize::MAX, 2]), Err(Error::Limit { .. })));
         assert!(matches!(elements("sum", "x", &[3, 0]), Err(Error::Shape { .. })));
+    }
+
+    #[test]
+    fn axes() {
+        let axis = |axis| axis_of("slice", "axis", axis, 3).ok();
+        assert_eq!([0, 2, -1, -3].map(axis), [Some(0), Some(2), Some(2), Some(0)]);
+        assert_eq!([3, -4, isize::MAX, isize::MIN].map(axis), [None; 4]);
     }
 }

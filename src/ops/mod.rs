@@ -5,15 +5,19 @@
 //! `wattn profile` follow from it. An [`Operation`] takes its tensors by name, as files and the command line do. Programs
 //! call the typed functions instead, for instance [`attention::forward`].
 
+pub mod activation;
 pub mod additive_attention;
 pub mod attention;
 pub mod attention_varlen;
 pub mod binary_cross_entropy;
 mod broadcast;
 pub mod check;
+pub mod concat;
 pub mod context;
 pub mod crf;
 pub mod cross_entropy;
+pub mod dropout;
+pub mod elementwise;
 pub mod embedding;
 pub mod gru;
 mod host;
@@ -25,6 +29,7 @@ pub mod luong_attention;
 pub mod matmul;
 pub mod mse;
 pub mod multi_head_attention;
+pub mod optimizer;
 mod parallel;
 pub mod philox;
 mod product;
@@ -38,9 +43,12 @@ pub mod rnn;
 pub mod rotary_embedding;
 #[cfg(not(target_arch = "wasm32"))]
 mod self_test;
+mod settings;
+pub mod slice;
 pub mod softmax;
 mod strided;
 pub mod sum;
+pub mod transpose;
 #[cfg(not(target_arch = "wasm32"))]
 mod verify;
 pub mod weighted_sum;
@@ -49,9 +57,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use real::{Magnitude, Real, Rough};
-pub use request::{Arrays, Input, Key, Output, Request, Settings, Spec};
+pub use request::{Arrays, Input, Key, Output, Request, Spec};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{Fault, SelfTest};
+pub use settings::Settings;
 
 use crate::gpu::{AnyVariant, Caps, Choice, Gpu, Tensor};
 use crate::{Array, Error, Result};
@@ -75,6 +84,13 @@ pub static REGISTRY: &[&dyn Operation] = &[
     &rnn::Rnn,
     &gru::Gru,
     &lstm::Lstm,
+    &optimizer::Optimize,
+    &elementwise::Elementwise,
+    &activation::Activation,
+    &dropout::Dropout,
+    &transpose::Transpose,
+    &slice::Slice,
+    &concat::Concat,
     &crf::Crf,
     &layer_norm::LayerNorm,
     &rms_norm::RmsNorm,

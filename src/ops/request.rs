@@ -1,8 +1,8 @@
 //! What an operation takes by name: its tensors, its keys, and the check that a request has the right ones.
 
 use std::collections::BTreeMap;
-use std::str::FromStr;
 
+use super::Settings;
 use super::host::misfit;
 use crate::{Array, DType, Error, Result};
 
@@ -24,12 +24,14 @@ pub struct Input {
     pub differentiable: bool,
     /// Whether it stands for one tensor for each layer and direction: `name_l0`, `name_l0_reverse`, `name_l1`, …
     pub layered: bool,
+    /// Whether it stands for any number of tensors, counted from here on: `name1`, `name2`, …
+    pub numbered: Option<usize>,
 }
 
 impl Input {
     /// A required, differentiable f32 tensor.
     pub const fn new(name: &'static str, shape: &'static str) -> Self {
-        Input { name, shape, dtype: DType::F32, optional: false, differentiable: true, layered: false }
+        Input { name, shape, dtype: DType::F32, optional: false, differentiable: true, layered: false, numbered: None }
     }
 
     /// A required tensor of integers: no gradient.
@@ -47,14 +49,36 @@ impl Input {
         Input { layered: true, ..Input::new(name, shape) }
     }
 
+    /// Differentiable f32 tensors, at least one, counted from `first` on.
+    pub const fn numbered(name: &'static str, first: usize, shape: &'static str) -> Self {
+        Input { numbered: Some(first), ..Input::new(name, shape) }
+    }
+
     /// The same, optional.
     pub const fn optional(self) -> Self {
         Input { optional: true, ..self }
     }
 
+    /// The same, without a gradient.
+    pub const fn constant(self) -> Self {
+        Input { differentiable: false, ..self }
+    }
+
     /// Whether a tensor of this name is (one of) this input.
     pub fn takes(&self, name: &str) -> bool {
-        if self.layered { self.place(name).is_some() } else { name == self.name }
+        match (self.layered, self.numbered) {
+            (true, _) => self.place(name).is_some(),
+            (false, Some(_)) => self.number(name).is_some(),
+            (false, None) => name == self.name,
+        }
+    }
+
+    /// The number that the name of a numbered input's tensor ends in.
+    pub fn number(&self, name: &str) -> Option<usize> {
+        let digits = name.strip_prefix(self.name)?;
+        let number: u32 = digits.parse().ok()?;
+        // Not `+1` and `01`, as below.
+        (number.to_string() == digits && number as usize >= self.numbered?).then_some(number as usize)
     }
 
     /// Layer and direction that the name of a layered input's tensor ends in: `weight_ih_l2_reverse` is (2, 1).
@@ -66,9 +90,13 @@ impl Input {
         (layer.to_string() == digits).then_some((layer.into(), direction))
     }
 
-    /// The name, of a layered input that of the first tensor.
+    /// The name, of several tensors that of the first.
     pub fn first(&self) -> String {
-        if self.layered { format!("{}_l0", self.name) } else { self.name.to_string() }
+        match (self.layered, self.numbered) {
+            (true, _) => format!("{}_l0", self.name),
+            (false, Some(first)) => format!("{}{first}", self.name),
+            (false, None) => self.name.to_string(),
+        }
     }
 }
 
@@ -132,67 +160,6 @@ pub struct Spec {
     pub keys: &'static [Key],
 }
 
-/// The `--set` keys of a request, as text, read with a type by the operation.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings(BTreeMap<String, String>);
-
-impl Settings {
-    /// From pairs; a later one wins.
-    pub fn new(pairs: impl IntoIterator<Item = (String, String)>) -> Self {
-        Settings(pairs.into_iter().collect())
-    }
-
-    /// The text of a key, if it was set.
-    pub fn text(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
-    }
-
-    /// The names of the keys that were set.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// The value of a key; `None` when it was not set or set to `none`.
-    pub fn get<T: FromStr>(&self, op: &'static str, key: &str, expected: &str) -> Result<Option<T>> {
-        match self.text(key) {
-            None | Some("none") => Ok(None),
-            Some(text) => text.trim().parse().map(Some).map_err(|_| wrong(op, key, expected, text)),
-        }
-    }
-
-    /// `true` or `false` (also 1 and 0).
-    pub fn flag(&self, op: &'static str, key: &str, default: bool) -> Result<bool> {
-        match self.text(key) {
-            None => Ok(default),
-            Some("true" | "1") => Ok(true),
-            Some("false" | "0") => Ok(false),
-            Some(text) => Err(wrong(op, key, "true or false", text)),
-        }
-    }
-
-    /// A finite number.
-    pub fn number(&self, op: &'static str, key: &str) -> Result<Option<f32>> {
-        let value: Option<f32> = self.get(op, key, "a finite number")?;
-        match value {
-            Some(x) if !x.is_finite() => Err(wrong(op, key, "a finite number", self.text(key).unwrap_or_default())),
-            other => Ok(other),
-        }
-    }
-
-    /// The storage type: `dtype=f32|f16`.
-    pub fn dtype(&self, op: &'static str) -> Result<DType> {
-        match self.text("dtype") {
-            None | Some("f32") => Ok(DType::F32),
-            Some("f16") => Ok(DType::F16),
-            Some(text) => Err(wrong(op, "dtype", "f32 or f16", text)),
-        }
-    }
-}
-
-fn wrong(op: &'static str, key: &str, expected: &str, got: &str) -> Error {
-    Error::Argument { op, key: key.into(), expected: expected.into(), got: format!("'{got}'") }
-}
-
 /// Tensors and keys that have been checked against an operation's [`Spec`]: every name is known, none is missing, every type fits.
 /// Shapes are checked by the operation.
 #[derive(Clone, Debug, PartialEq)]
@@ -246,6 +213,23 @@ impl Request {
         self.tensors.get(name)
     }
 
+    /// The tensors of a numbered input, in order.
+    ///
+    /// # Errors
+    /// [`Error::Tensors`] when a number is left out.
+    pub(crate) fn series(&self, op: &'static str, input: &Input) -> Result<Vec<&Array>> {
+        let mut found: Vec<_> = self.tensors.iter().filter_map(|(name, array)| Some((input.number(name)?, array))).collect();
+        found.sort_by_key(|(number, _)| *number);
+        let expected = input.numbered.unwrap_or_default()..;
+        match expected.zip(&found).find(|(expected, (number, _))| expected != number) {
+            None => Ok(found.into_iter().map(|(_, array)| array).collect()),
+            Some((missing, (number, _))) => {
+                let what = format!("tensor '{0}{missing}' is missing, and there is a '{0}{number}'", input.name);
+                Err(Error::Tensors { op, what, expected: format!("'{}' and its successors without a gap", input.first()) })
+            }
+        }
+    }
+
     /// Whether any upstream gradient was given, so that gradients are wanted.
     pub fn wants_gradients(&self) -> bool {
         self.tensors.keys().any(|name| name.starts_with("d_"))
@@ -271,6 +255,11 @@ impl Spec {
         let mut names = self.inputs.iter().map(mark).chain(upstream).collect::<Vec<_>>().join(", ");
         if self.inputs.iter().any(|i| i.layered) {
             names += "; for _l0 also _l0_reverse, _l1, _l1_reverse, …";
+        }
+        for input in self.inputs {
+            if let Some(first) = input.numbered {
+                names += &format!("; for {0}{first} also {0}{1}, …", input.name, first + 1);
+            }
         }
         names
     }
@@ -313,6 +302,35 @@ mod tests {
         }
         assert!(SPEC.input("peep").is_some_and(|i| !i.layered) && SPEC.input("peep_l1").is_some_and(|i| i.layered));
         assert!(SPEC.input("weight").is_none());
+    }
+
+    #[test]
+    fn numbered_names() {
+        static SPEC: Spec = Spec {
+            name: "fake",
+            about: "",
+            shape: "",
+            inputs: &[Input::new("g", "[T]").optional(), Input::numbered("g", 1, "[T]")],
+            outputs: &[],
+            keys: &[],
+        };
+        let number = |name: &str| SPEC.inputs[1].number(name);
+        assert_eq!([number("g1"), number("g12")], [Some(1), Some(12)]);
+        for wrong in ["g", "g0", "g01", "g+1", "g-1", "g1x", "h1", "g99999999999"] {
+            assert_eq!(number(wrong), None, "{wrong}");
+        }
+        let request = |names: &[&str]| {
+            let tensors = names.iter().enumerate().map(|(i, name)| (name.to_string(), Array::f32(&[1], vec![i as f32]))).collect();
+            Request::new(&SPEC, tensors, Settings::default())
+        };
+        let names: Vec<String> = (1..13).map(|n| format!("g{n}")).collect();
+        let all = request(&names.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+        let order: Vec<f64> = all.series("fake", &SPEC.inputs[1]).unwrap().iter().map(|array| array.to_f64()[0]).collect();
+        assert_eq!(order, (0..12).map(f64::from).collect::<Vec<_>>());
+        let gap = request(&["g1", "g3"]).unwrap().series("fake", &SPEC.inputs[1]).unwrap_err().to_string();
+        assert_eq!(gap, "fake: tensor 'g2' is missing, and there is a 'g3'; expected 'g1' and its successors without a gap");
+        let none = request(&["g"]).unwrap_err().to_string();
+        assert_eq!(none, "fake: tensor 'g1' [T] is missing; expected [g], g1; for g1 also g2, …");
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Several tensors stepped through together: dimensions with one stride for each tensor. Kernels take up to [`KERNEL_DIMS`] of them
 //! (shaders/lib/index.wgsl); what has more is recorded in several dispatches.
 
+use crate::Result;
+
 /// Dimensions that a kernel can tell apart.
 pub(crate) const KERNEL_DIMS: usize = 4;
 
@@ -74,6 +76,47 @@ impl<const N: usize> Dims<N> {
     pub fn widest(&self, tensor: usize) -> Option<usize> {
         let dims = self.0.iter().enumerate().filter(|(_, (size, strides))| *size > 1 && strides[tensor] > 0);
         dims.max_by_key(|(_, (_, strides))| strides[tensor]).map(|(axis, _)| axis)
+    }
+
+    /// Whether a tensor's offset of every index is the index.
+    pub fn is_dense(&self, tensor: usize) -> bool {
+        let next = |end: usize, (size, strides): &(usize, [usize; N])| (strides[tensor] == end).then(|| end * size);
+        self.0.iter().rev().try_fold(1, next).is_some()
+    }
+
+    /// Calls `run` with boxes that together have every index once, and with each one's start in the tensors. A box has no more dimensions than a
+    /// kernel knows, no more than `most` indices, and reaches over no more than `room` elements of a tensor: for what may be done in any
+    /// order.
+    pub fn boxes(&self, most: usize, room: [usize; N], run: &mut impl FnMut(&Self, [usize; N]) -> Result<()>) -> Result<()> {
+        self.boxes_from([0; N], most, room, run)
+    }
+
+    fn boxes_from(
+        &self,
+        start: [usize; N],
+        most: usize,
+        room: [usize; N],
+        run: &mut impl FnMut(&Self, [usize; N]) -> Result<()>,
+    ) -> Result<()> {
+        if self.0.len() > KERNEL_DIMS {
+            // The shortest one costs the fewest dispatches; the fastest one stays, since neighbours are read together.
+            let shortest = (0..self.0.len() - 1).min_by_key(|&axis| self.0[axis].0).unwrap_or(0);
+            let mut rest = self.clone();
+            let (size, strides) = rest.0.remove(shortest);
+            let at = |i: usize| std::array::from_fn(|t| start[t] + i * strides[t]);
+            return (0..size).try_for_each(|i| rest.boxes_from(at(i), most, room, run));
+        }
+        let count = self.count();
+        let too_wide = (0..N).find(|&t| self.extent(t, 0, count).1 >= room[t]);
+        let axis = match too_wide {
+            Some(tensor) => self.widest(tensor),
+            None if count > most => (0..self.0.len()).find(|&axis| self.0[axis].0 > 1),
+            None => None,
+        };
+        let Some(axis) = axis else { return run(self, start) };
+        let (low, high, shift) = self.halves(axis);
+        low.boxes_from(start, most, room, run)?;
+        high.boxes_from(std::array::from_fn(|t| start[t] + shift[t]), most, room, run)
     }
 
     /// The dimensions cut in two along one, and how far the second part starts in each tensor.
@@ -158,6 +201,36 @@ mod tests {
         assert_eq!((dims.count(), dims.extent(0, 0, 1 << 31)), (1 << 31, (0, (1 << 31) - 1)));
         assert_eq!(dims.extent(0, (1 << 31) - 3, 3), ((((1 << 16) - 2) << 15) - 1, (1 << 31) - 1));
         assert_eq!(dims.offsets((1 << 31) - 1), [(1 << 31) - 1]);
+    }
+
+    #[test]
+    fn boxes_cover_everything_once() {
+        // A copy of five dimensions that exchanges some, one that repeats, and one of a single element.
+        let shapes: [&[(usize, [usize; 2])]; 3] =
+            [&[(3, [40, 1]), (2, [20, 75]), (5, [4, 15]), (4, [1, 3]), (1, [9, 9])], &[(7, [0, 12]), (4, [3, 3]), (3, [1, 1])], &[]];
+        for dims in shapes.map(|dims| Dims::new(dims.to_vec())) {
+            for (most, room) in [(1000, 1000), (7, 1000), (1000, 13), (1, 1)] {
+                let mut seen = vec![];
+                let run = &mut |part: &Dims<2>, start: [usize; 2]| {
+                    let count = part.count();
+                    assert!(count <= most && (0..2).all(|t| part.extent(t, 0, count).1 < room), "{part:?}");
+                    seen.extend((0..count).map(|i| part.offsets(i)).map(|at| [at[0] + start[0], at[1] + start[1]]));
+                    Ok(())
+                };
+                dims.boxes(most, [room; 2], run).unwrap();
+                let mut all: Vec<[usize; 2]> = (0..dims.count()).map(|i| dims.offsets(i)).collect();
+                seen.sort_unstable();
+                all.sort_unstable();
+                assert_eq!(seen, all, "{dims:?}, at most {most}, {room} wide");
+            }
+        }
+    }
+
+    #[test]
+    fn dense_is_one_after_the_other() {
+        let dims = Dims::new([(2, [15, 1]), (3, [5, 2]), (5, [1, 6])]);
+        assert_eq!([dims.is_dense(0), dims.is_dense(1)], [true, false]);
+        assert!(Dims::<1>::new([]).is_dense(0) && !Dims::new([(3, [0])]).is_dense(0));
     }
 
     #[test]

@@ -104,8 +104,22 @@ impl Case {
                     _ => Err(format!("axis {:?} is not the last", self.attrs.get("axis"))),
                 }
             }
+            "optimizer" => Ok(vec![self.optimizer()?]),
             op => Err(format!("{op} is in the registry; say here how its attributes map to keys")),
         }
+    }
+
+    /// The kind is in lower case here, and the betas are two keys.
+    fn optimizer(&self) -> Result<Part, String> {
+        let keys = ["lr", "eps", "weight_decay", "momentum", "nesterov", "amsgrad", "clip_grad_norm"];
+        let betas = self.attrs.get("betas").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let mut attrs = self.attrs.clone();
+        attrs.retain(|name, _| !["kind", "betas", "steps"].contains(&name.as_str()));
+        let kind = self.attrs["kind"].as_str().unwrap_or_default().to_lowercase();
+        attrs.insert("kind".into(), kind.into());
+        attrs.extend(["beta1", "beta2"].into_iter().zip(betas).map(|(name, beta)| (name.to_string(), beta.clone())));
+        let keys = [&keys[..], &["kind", "beta1", "beta2"]].concat();
+        Case { attrs, name: self.name.clone(), op: self.op.clone(), tensors: self.tensors.clone() }.part("optimizer", &keys, &[])
     }
 
     /// A request with all outputs under their own names. Every attribute is a key, one of `fixed` with that value, or a size.

@@ -24,9 +24,10 @@ fn work_is_cut() {
     let whole = Device::Default.open().submitting(1e15);
     for op in REGISTRY {
         let f32s = op.cases().into_iter().filter(|case| !case.settings.contains(&("dtype", "f16")));
-        let flops = |request: &Request| op.cost(request).unwrap().flops;
+        // Copies have no operations.
+        let work = |request: &Request| op.cost(request).map(|cost| cost.flops + cost.bytes).unwrap();
         let requests = f32s.map(|case| case.request(*op, 1).unwrap());
-        let largest = requests.max_by(|a, b| flops(a).total_cmp(&flops(b))).unwrap();
+        let largest = requests.max_by(|a, b| work(a).total_cmp(&work(b))).unwrap();
         let dispatches = |gpu: &Gpu| {
             let mut run = op.prepare(gpu, &largest).unwrap();
             let before = gpu.counters().dispatches;

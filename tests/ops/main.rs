@@ -7,6 +7,7 @@
 //!
 //! Without an adapter the tests fail. `WATTN_DEVICE` chooses one, as `--device` does.
 
+mod activation;
 mod additive_attention;
 mod attention;
 mod attention_varlen;
@@ -15,9 +16,12 @@ mod bounds;
 mod cache;
 #[path = "../common/mod.rs"]
 mod common;
+mod concat;
 mod crf;
 mod cross_entropy;
 mod cuts;
+mod dropout;
+mod elementwise;
 mod embedding;
 #[path = "../drivers/faults.rs"]
 mod faults;
@@ -29,12 +33,15 @@ mod luong_attention;
 mod matmul;
 mod mse;
 mod multi_head_attention;
+mod optimizer;
 mod recurrent;
 mod rms_norm;
 mod rnn;
 mod rotary_embedding;
+mod slice;
 mod softmax;
 mod sum;
+mod transpose;
 mod weighted_sum;
 
 use std::collections::HashMap;

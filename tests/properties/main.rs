@@ -11,12 +11,15 @@ mod attention;
 mod common;
 mod crf;
 mod draw;
+mod elements;
+mod layout;
 mod losses;
 mod plan;
 mod products;
 mod recurrent;
 mod rows;
 mod scores;
+mod training;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -69,6 +72,13 @@ properties! {
     rnn: recurrent::rnn(),
     gru: recurrent::gru(),
     lstm: recurrent::lstm(),
+    optimizer: training::optimizer(),
+    elementwise: elements::elementwise(),
+    activation: elements::activation(),
+    dropout: elements::dropout(),
+    transpose: layout::transpose(),
+    slice: layout::slice(),
+    concat: layout::concat(),
     crf: crf::crf(),
     layer_norm: rows::norm("layer_norm"),
     rms_norm: rows::norm("rms_norm"),

@@ -1,46 +1,9 @@
-//! Copies on the device between strided tensors: the host side of shaders/attention/copy.wgsl.
+//! Copies on the device between runs of neighbours: rows into a key/value cache, and rows that get wider.
 
-use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{expect_dtype, floats};
-use crate::{DType, Result};
-
-crate::params! {
-    /// As in shaders/attention/copy.wgsl.
-    struct CopyParams {
-        outer: u32, count: u32, x_base: u32, x_stride: u32, y_base: u32, y_stride: u32, x_count: u32, padding: u32,
-    }
-}
-
-static COPY: Kernel = Kernel {
-    name: "attention/copy",
-    source: include_str!("../../../shaders/attention/copy.wgsl"),
-    params: CopyParams::FIELDS,
-    bindings: &[Binding::read("x"), Binding::write("y")],
-};
-
-/// A copy of tensors of one type.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct CopyRuns {
-    elem: DType,
-}
-
-/// Invocations of a workgroup.
-const LANES: usize = 256;
-
-impl Variant for CopyRuns {
-    fn kernel(&self) -> &'static Kernel {
-        &COPY
-    }
-
-    fn knobs(&self) -> Knobs {
-        Knobs::new().dtype("elem", self.elem).u32("LANES", LANES as u32)
-    }
-}
-
-/// Every kernel variant.
-pub(super) fn kernels(caps: &Caps) -> impl Iterator<Item = AnyVariant> {
-    floats(caps).iter().map(|&elem| AnyVariant::of(CopyRuns { elem }))
-}
+use crate::Result;
+use crate::gpu::{Gpu, Tensor};
+use crate::ops::host::expect_dtype;
+use crate::ops::transpose::gpu::CopyPart;
 
 /// Where runs of neighbouring elements lie in a tensor: the first one's start, and the distance from one to the next.
 #[derive(Clone, Copy, Debug)]
@@ -76,19 +39,9 @@ pub(crate) fn pad(gpu: &Gpu, op: &'static str, from: Runs, to: Runs, outer: usiz
         let ((x_first, x_len), (y_first, y_len)) = (window(&from, given.max(1)), window(&to, part.count));
         let x_first = x_first.min(from.tensor.len() - x_len.min(from.tensor.len()));
         let (x, y) = (from.tensor.window(x_first, x_len), to.tensor.window(y_first, y_len));
-        let params = CopyParams {
-            outer: part.runs as u32,
-            count: part.count as u32,
-            x_base: x.base(),
-            x_stride: from.stride as u32,
-            y_base: y.base(),
-            y_stride: to.stride as u32,
-            x_count: given as u32,
-            padding: 0,
-        };
-        let elements = part.runs * part.count;
-        let work = Work { flops: 0.0, bytes: 2.0 * (elements * elem.bytes()) as f64 };
-        gpu.dispatch(CopyRuns { elem }, &params, &[Bind::Read(x), Bind::Write(y)], spread(elements.div_ceil(LANES), gpu.caps()), work)?;
+        let sizes = [1, 1, part.runs as u32, part.count as u32];
+        let strides = [from.stride, to.stride].map(|stride| [0, 0, stride as u32, 1]);
+        CopyPart { x, y, sizes, strides, given: given as u32 }.run(gpu, elem)?;
     }
     Ok(())
 }

@@ -188,7 +188,6 @@ pub(super) fn all(caps: &Caps) -> Vec<AnyVariant> {
     const BOTH: [bool; 2] = [false, true];
     let mut variants = vec![AnyVariant::of(Fill)];
     variants.extend(super::fused::kernels::all(caps));
-    variants.extend(super::copy::kernels(caps));
     for (lengths, alibi) in BOTH.into_iter().flat_map(|l| BOTH.map(|a| (l, a))) {
         variants.extend(floats(caps).iter().map(|&d_o| AnyVariant::of(RowData { d_o, lengths, alibi })));
     }

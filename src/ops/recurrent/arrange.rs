@@ -1,7 +1,6 @@
-//! Copies between PyTorch's layouts and those of the steps: the host side of shaders/recurrent/arrange.wgsl and dropout.wgsl.
+//! Copies between PyTorch's layouts and those of the steps: the host side of shaders/recurrent/arrange.wgsl.
 
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::philox::drop_threshold;
 use crate::{Error, Result};
 
 crate::params! {
@@ -13,25 +12,11 @@ crate::params! {
     }
 }
 
-crate::params! {
-    /// As in shaders/recurrent/dropout.wgsl.
-    struct DropoutParams {
-        count: u32, base: u32, first_low: u32, first_high: u32, seed_low: u32, seed_high: u32, threshold: u32, keep_scale: f32,
-    }
-}
-
 static ARRANGE: Kernel = Kernel {
     name: "recurrent/arrange",
     source: include_str!("../../../shaders/recurrent/arrange.wgsl"),
     params: ArrangeParams::FIELDS,
     bindings: &[Binding::read("x"), Binding::write("y")],
-};
-
-static DROPOUT: Kernel = Kernel {
-    name: "recurrent/dropout",
-    source: include_str!("../../../shaders/recurrent/dropout.wgsl"),
-    params: DropoutParams::FIELDS,
-    bindings: &[Binding::write("x")],
 };
 
 /// Invocations of a workgroup.
@@ -50,22 +35,9 @@ impl Variant for Arranged {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Dropped;
-
-impl Variant for Dropped {
-    fn kernel(&self) -> &'static Kernel {
-        &DROPOUT
-    }
-
-    fn knobs(&self) -> Knobs {
-        Knobs::new().u32("LANES", LANES as u32)
-    }
-}
-
-/// Both kernels.
-pub(super) fn kernels() -> [AnyVariant; 2] {
-    [AnyVariant::of(Arranged), AnyVariant::of(Dropped)]
+/// The kernel.
+pub(super) fn kernel() -> AnyVariant {
+    AnyVariant::of(Arranged)
 }
 
 /// A tensor of rows, slots and columns, found through strides.
@@ -196,27 +168,4 @@ impl<'a> Arrange<'a> {
         let work = Work { flops: 0.0, bytes: 8.0 * count as f64 };
         gpu.dispatch(Arranged, &params, &[Bind::Read(from), Bind::Write(to)], spread(count.div_ceil(LANES), gpu.caps()), work)
     }
-}
-
-/// Drops elements of x in place, as layer outputs and their gradients: element i is number `first + i` of the seed's.
-pub(super) fn dropout(gpu: &Gpu, x: &Tensor, p: f32, seed: u64, first: u64) -> Result<()> {
-    let room = gpu.elements_at_once(8, x.len());
-    for start in (0..x.len()).step_by(room) {
-        let count = room.min(x.len() - start);
-        let view = x.window(start, count);
-        let element = first + start as u64;
-        let params = DropoutParams {
-            count: count as u32,
-            base: view.base(),
-            first_low: element as u32,
-            first_high: (element >> 32) as u32,
-            seed_low: seed as u32,
-            seed_high: (seed >> 32) as u32,
-            threshold: drop_threshold(p),
-            keep_scale: 1.0 / (1.0 - p),
-        };
-        let work = Work { flops: 0.0, bytes: 8.0 * count as f64 };
-        gpu.dispatch(Dropped, &params, &[Bind::Write(view)], spread(count.div_ceil(LANES), gpu.caps()), work)?;
-    }
-    Ok(())
 }

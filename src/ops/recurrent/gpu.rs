@@ -1,11 +1,12 @@
 //! The layers on a device: all layers one after the other, forward and backward.
 
-use super::arrange::{Arrange, Place, dropout};
+use super::arrange::{Arrange, Place};
 use super::backward::StateGradients;
 use super::forward::States;
 use super::layer::{Kept, Lanes, Layer};
 use super::{Cell, CellShapes, Options, Peep, Problem, Shapes, kernels};
 use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
+use crate::ops::dropout::{self, DropoutOptions};
 use crate::ops::host::expect_dtype;
 use crate::{DType, Result};
 
@@ -195,7 +196,8 @@ impl<'a> Call<'a> {
     /// Drops elements of what layer `index` gives, or of its gradient.
     fn dropout(&self, y: &Tensor, index: usize) -> Result<()> {
         let p = self.problem;
-        if p.dropout_p == 0.0 { Ok(()) } else { dropout(self.gpu, y, p.dropout_p, p.seed, index as u64 * y.len() as u64) }
+        let options = DropoutOptions { p: p.dropout_p, seed: p.seed };
+        if p.dropout_p == 0.0 { Ok(()) } else { dropout::gpu::in_place(self.gpu, y, &options, index as u64 * y.len() as u64) }
     }
 
     fn forward(&self, keep: bool) -> Result<(Outputs, Vec<Kept>)> {
@@ -305,6 +307,6 @@ pub(crate) fn variants(cell: Cell, caps: &Caps) -> Vec<AnyVariant> {
     if cell == Cell::Lstm {
         all.push(super::peep::kernel());
     }
-    all.extend(super::arrange::kernels());
+    all.push(super::arrange::kernel());
     all
 }

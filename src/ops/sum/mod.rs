@@ -16,7 +16,7 @@ pub(crate) mod gpu;
 pub(crate) use gpu::rows;
 pub use gpu::{backward, forward};
 
-use super::host::{elements, expect_upstream, normal, parse_sizes, required};
+use super::host::{axis_of, elements, expect_upstream, normal, parse_sizes, required};
 use super::philox::Rng;
 use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -50,10 +50,7 @@ pub struct SumOptions {
 
 impl SumOptions {
     fn of(settings: &Settings) -> Result<Self> {
-        let wrong = |text: &str| Error::Argument { op: OP, key: "axes".into(), expected: AXES.into(), got: format!("'{text}'") };
-        let list = |text: &str| text.split(',').map(|axis| axis.trim().parse().map_err(|_| wrong(text))).collect();
-        let text = settings.text("axes").filter(|text| *text != "none");
-        Ok(SumOptions { axes: text.map(list).transpose()?, keepdim: settings.flag(OP, "keepdim", false)? })
+        Ok(SumOptions { axes: settings.axes(OP, "axes", AXES)?, keepdim: settings.flag(OP, "keepdim", false)? })
     }
 }
 
@@ -80,14 +77,13 @@ impl Problem {
     pub fn new(x: &[usize], options: &SumOptions) -> Result<Self> {
         elements(OP, "x", x)?;
         let mut summed = vec![options.axes.is_none(); x.len()];
-        for &axis in options.axes.iter().flatten() {
-            let index = if axis < 0 { axis.checked_add_unsigned(x.len()) } else { Some(axis) };
-            let place = index.and_then(|i| usize::try_from(i).ok()).and_then(|i| summed.get_mut(i)).filter(|summed| !**summed);
-            let wrong = || {
-                let expected = format!("{AXES}; x has {} dimensions", x.len());
-                Error::Argument { op: OP, key: "axes".into(), expected, got: format!("{:?}", options.axes.as_deref().unwrap_or_default()) }
-            };
-            *place.ok_or_else(wrong)? = true;
+        if let Some(axes) = &options.axes {
+            for &axis in axes {
+                let place = axis_of(OP, "axes", axis, x.len())?;
+                if std::mem::replace(&mut summed[place], true) {
+                    return Err(Error::Argument { op: OP, key: "axes".into(), expected: AXES.into(), got: format!("{axes:?}") });
+                }
+            }
         }
         let dims = || x.iter().copied().zip(summed.iter().copied());
         let y_shape = if options.keepdim {
