@@ -52,6 +52,7 @@
 //! On wasm the blocking calls are compiled out: use [`Gpu::request`] and [`Tensor::read`].
 
 mod array;
+pub mod autograd;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;

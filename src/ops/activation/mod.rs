@@ -26,7 +26,7 @@ use std::str::FromStr;
 
 use super::host::{elements, expect_upstream, normal, parse_sizes, required};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Result};
 
@@ -136,6 +136,10 @@ impl Operation for Activation {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

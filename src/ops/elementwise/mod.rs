@@ -20,7 +20,7 @@ use std::str::FromStr;
 
 use super::host::{elements, expect_upstream, misfit, normal, required, wrong_shape};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use super::{broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -132,6 +132,10 @@ impl Operation for Elementwise {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {
