@@ -59,7 +59,9 @@ mod error;
 pub mod gpu;
 #[cfg(feature = "cli")]
 pub mod io;
+pub mod nn;
 pub mod ops;
+pub mod optim;
 
 pub use array::{Array, DType, Data};
 #[doc(hidden)]

@@ -52,6 +52,11 @@ impl Device {
         Ok(Variable::parameter(self.clone(), self.value(array)?))
     }
 
+    /// A constant that a kernel has made.
+    pub(crate) fn own(&self, tensor: Tensor) -> Variable {
+        Variable::constant(self.clone(), Value::Device(tensor))
+    }
+
     /// An array's value on this device. Integers stay on the host too: operations look at lengths before they run.
     pub(super) fn value(&self, array: Array) -> Result<Value> {
         if array.is_empty() {

@@ -64,6 +64,8 @@ pub use request::{Arrays, Input, Key, Output, Request, Spec};
 pub use self_test::{Fault, SelfTest};
 pub use settings::Settings;
 
+pub(crate) use host::elements as count;
+
 use crate::gpu::{AnyVariant, Caps, Choice, Gpu, Tensor};
 use crate::{Array, Error, Result};
 
