@@ -126,18 +126,17 @@ fn main(
             continue;
         }
         let col = j0 + 4u * x;
-        let guarded = kind == PARTIAL || HIDING;
         var c = Block();
 #if TALL
         var d = Block();
         dot_both(Q, i0, K, j0, params.quads, &c, &d);
         c = weigh(head, row, col, kind, c, &rows, &e);
         d = weigh(head, row + 8u, col, kind, d, &rows_below, &e_below);
-        add_both_weighted(c, d, V, j0, guarded, &e, &e_below);
+        add_both_weighted(c, d, V, j0, &e, &e_below);
 #else
         dot_rows(Q, i0, K, j0, params.quads, &c);
         share(weigh(head, row, col, kind, c, &rows, &e), rows_before(row, i1));
-        add_weighted(V, j0, guarded, &e);
+        add_weighted(V, j0, kind == PARTIAL || HIDING, &e);
 #end
     }
     finish(row, i1, part, rows, e);

@@ -5,6 +5,9 @@
 
 #import block
 
+// False where nothing is hidden in any tile. A branch between guarded tiles and others takes longer than to guard them all.
+const GUARDED: bool = true;
+
 // What the first 8 invocations of the team hold, one for each row.
 fn gather(of_row: f32) -> Eight {
     return Eight(
@@ -84,32 +87,32 @@ fn wide_steps_at(source: u32, row: u32) -> WideSteps {
 }
 
 // e += c b for the 4 steps whose coefficients are those of the invocation at a place in the team.
-fn add_wide(c: Block, place: u32, s: WideSteps, guarded: bool, e: ptr<function, Wide>) {
+fn add_wide(c: Block, place: u32, s: WideSteps, e: ptr<function, Wide>) {
     let both = QUADS == 2u;
     let c0 = subgroupShuffle(c.r0, place);
-    (*e).l0 = add_steps(c0, s.l, guarded, (*e).l0);
-    if both { (*e).r0 = add_steps(c0, s.r, guarded, (*e).r0); }
+    (*e).l0 = add_steps(c0, s.l, GUARDED, (*e).l0);
+    if both { (*e).r0 = add_steps(c0, s.r, GUARDED, (*e).r0); }
     let c1 = subgroupShuffle(c.r1, place);
-    (*e).l1 = add_steps(c1, s.l, guarded, (*e).l1);
-    if both { (*e).r1 = add_steps(c1, s.r, guarded, (*e).r1); }
+    (*e).l1 = add_steps(c1, s.l, GUARDED, (*e).l1);
+    if both { (*e).r1 = add_steps(c1, s.r, GUARDED, (*e).r1); }
     let c2 = subgroupShuffle(c.r2, place);
-    (*e).l2 = add_steps(c2, s.l, guarded, (*e).l2);
-    if both { (*e).r2 = add_steps(c2, s.r, guarded, (*e).r2); }
+    (*e).l2 = add_steps(c2, s.l, GUARDED, (*e).l2);
+    if both { (*e).r2 = add_steps(c2, s.r, GUARDED, (*e).r2); }
     let c3 = subgroupShuffle(c.r3, place);
-    (*e).l3 = add_steps(c3, s.l, guarded, (*e).l3);
-    if both { (*e).r3 = add_steps(c3, s.r, guarded, (*e).r3); }
+    (*e).l3 = add_steps(c3, s.l, GUARDED, (*e).l3);
+    if both { (*e).r3 = add_steps(c3, s.r, GUARDED, (*e).r3); }
     let c4 = subgroupShuffle(c.r4, place);
-    (*e).l4 = add_steps(c4, s.l, guarded, (*e).l4);
-    if both { (*e).r4 = add_steps(c4, s.r, guarded, (*e).r4); }
+    (*e).l4 = add_steps(c4, s.l, GUARDED, (*e).l4);
+    if both { (*e).r4 = add_steps(c4, s.r, GUARDED, (*e).r4); }
     let c5 = subgroupShuffle(c.r5, place);
-    (*e).l5 = add_steps(c5, s.l, guarded, (*e).l5);
-    if both { (*e).r5 = add_steps(c5, s.r, guarded, (*e).r5); }
+    (*e).l5 = add_steps(c5, s.l, GUARDED, (*e).l5);
+    if both { (*e).r5 = add_steps(c5, s.r, GUARDED, (*e).r5); }
     let c6 = subgroupShuffle(c.r6, place);
-    (*e).l6 = add_steps(c6, s.l, guarded, (*e).l6);
-    if both { (*e).r6 = add_steps(c6, s.r, guarded, (*e).r6); }
+    (*e).l6 = add_steps(c6, s.l, GUARDED, (*e).l6);
+    if both { (*e).r6 = add_steps(c6, s.r, GUARDED, (*e).r6); }
     let c7 = subgroupShuffle(c.r7, place);
-    (*e).l7 = add_steps(c7, s.l, guarded, (*e).l7);
-    if both { (*e).r7 = add_steps(c7, s.r, guarded, (*e).r7); }
+    (*e).l7 = add_steps(c7, s.l, GUARDED, (*e).l7);
+    if both { (*e).r7 = add_steps(c7, s.r, GUARDED, (*e).r7); }
 }
 
 // What `share` hands over: each invocation's stays where it is until it is asked for.
@@ -121,26 +124,16 @@ fn share(c: Block, count: u32) {
 
 fn add_weighted(b: u32, first: u32, guarded: bool, e: ptr<function, Wide>) {
     for (var place = 0u; place < GRID_X; place++) {
-        let s = wide_steps_at(b, first + 4u * place);
-        if guarded {
-            add_wide(coefficients, place, s, true, e);
-        } else {
-            add_wide(coefficients, place, s, false, e);
-        }
+        add_wide(coefficients, place, wide_steps_at(b, first + 4u * place), e);
     }
 }
 
 // The same for 16 rows, and without `share`.
-fn add_both_weighted(c: Block, d: Block, b: u32, first: u32, guarded: bool, e: ptr<function, Wide>, f: ptr<function, Wide>) {
+fn add_both_weighted(c: Block, d: Block, b: u32, first: u32, e: ptr<function, Wide>, f: ptr<function, Wide>) {
     for (var place = 0u; place < GRID_X; place++) {
         let s = wide_steps_at(b, first + 4u * place);
-        if guarded {
-            add_wide(c, place, s, true, e);
-            add_wide(d, place, s, true, f);
-        } else {
-            add_wide(c, place, s, false, e);
-            add_wide(d, place, s, false, f);
-        }
+        add_wide(c, place, s, e);
+        add_wide(d, place, s, f);
     }
 }
 

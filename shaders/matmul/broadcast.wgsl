@@ -2,7 +2,7 @@
 //
 //     y[.., i, j] = scale sum_k a[.., i, k] b[.., k, j] + bias[i, j]
 //
-// With GUARDED an a[i,k] of minus zero marks a hidden pair (lib/math): b[k,j] is not used then, NaN included.
+// With GUARDED (lib/tile_registers) an a[i,k] of minus zero marks a hidden pair (lib/math): b[k,j] is not used then, NaN included.
 //
 // Shapes    a: [batch.., m, k]   b: [batch.., k, n]   bias: broadcast to [m, n]   y: [batch.., m, n]; all by strides, those of a, b and y
 //           multiples of 4, as are k and n
@@ -21,7 +21,6 @@ const SLICE: u32 = 512u;
 const A_ALONG_K: bool = true; // rows of a go along memory, otherwise its columns
 const B_ALONG_K: bool = true; // columns of b go along memory, otherwise its rows
 const_assert(TILE == ROWS && TILE % COLS == 0u);
-const GUARDED: bool = false;
 const_assert(A_ALONG_K || !B_ALONG_K);
 const_assert(!GUARDED || !B_ALONG_K);
 
@@ -70,34 +69,29 @@ fn steps_of(col: u32, quad: u32) -> Steps {
 }
 
 // As add_rows of lib/tile_registers, for 8 rows of which each of the first 4 invocations has a step.
-fn add_rows_of_steps(held: Held, s: Steps, guarded: bool, c: ptr<function, Block>) {
+fn add_rows_of_steps(held: Held, s: Steps, c: ptr<function, Block>) {
     let lo = turned(Steps(
         subgroupBroadcast(held.lo, 0u), subgroupBroadcast(held.lo, 1u), subgroupBroadcast(held.lo, 2u), subgroupBroadcast(held.lo, 3u),
     ));
-    (*c).r0 = add_steps(lo.b0, s, guarded, (*c).r0);
-    (*c).r1 = add_steps(lo.b1, s, guarded, (*c).r1);
-    (*c).r2 = add_steps(lo.b2, s, guarded, (*c).r2);
-    (*c).r3 = add_steps(lo.b3, s, guarded, (*c).r3);
+    (*c).r0 = add_steps(lo.b0, s, GUARDED, (*c).r0);
+    (*c).r1 = add_steps(lo.b1, s, GUARDED, (*c).r1);
+    (*c).r2 = add_steps(lo.b2, s, GUARDED, (*c).r2);
+    (*c).r3 = add_steps(lo.b3, s, GUARDED, (*c).r3);
     let hi = turned(Steps(
         subgroupBroadcast(held.hi, 0u), subgroupBroadcast(held.hi, 1u), subgroupBroadcast(held.hi, 2u), subgroupBroadcast(held.hi, 3u),
     ));
-    (*c).r4 = add_steps(hi.b0, s, guarded, (*c).r4);
-    (*c).r5 = add_steps(hi.b1, s, guarded, (*c).r5);
-    (*c).r6 = add_steps(hi.b2, s, guarded, (*c).r6);
-    (*c).r7 = add_steps(hi.b3, s, guarded, (*c).r7);
+    (*c).r4 = add_steps(hi.b0, s, GUARDED, (*c).r4);
+    (*c).r5 = add_steps(hi.b1, s, GUARDED, (*c).r5);
+    (*c).r6 = add_steps(hi.b2, s, GUARDED, (*c).r6);
+    (*c).r7 = add_steps(hi.b3, s, GUARDED, (*c).r7);
 }
 
-fn add_held(held: Held, s: Steps, guarded: bool, c: ptr<function, Block>) {
+fn add_held(held: Held, s: Steps, c: ptr<function, Block>) {
     if A_ALONG_K {
-        add_rows(held.lo, s, guarded, c);
+        add_rows(held.lo, s, GUARDED, c);
     } else {
-        add_rows_of_steps(held, s, guarded, c);
+        add_rows_of_steps(held, s, c);
     }
-}
-
-// Whether b has something that a mark must keep out: what is finite needs no guard, since the marks are zeros.
-fn harms(s: Steps) -> bool {
-    return GUARDED && subgroupAny(!(all(finite(s.b0)) && all(finite(s.b1)) && all(finite(s.b2)) && all(finite(s.b3))));
 }
 
 fn store(row0: u32, col: u32, block: Block) {
@@ -138,9 +132,8 @@ fn main(who: Lane, @builtin(workgroup_id) group: vec3<u32>) {
             first = start;
             for (var quad = 0u; quad < min(SLICE, params.k / 4u - start); quad++) {
                 let steps = steps_of(col, quad);
-                let guarded = harms(steps);
-                add_held(hold(row, quad), steps, guarded, &c);
-                add_held(hold(row + 8u, quad), steps, guarded, &d);
+                add_held(hold(row, quad), steps, &c);
+                add_held(hold(row + 8u, quad), steps, &d);
             }
             upper = sum(upper, c);
             lower = sum(lower, d);

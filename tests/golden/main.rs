@@ -13,11 +13,8 @@ use std::collections::BTreeMap;
 
 use case::{Case, read_all};
 use wattn::ops::check::Expected;
-use wattn::ops::{Arrays, Operation, Precision, REGISTRY, Request, find};
+use wattn::ops::{Arrays, Operation, Precision, Request, find};
 use wattn::{Error, Gpu, GpuOptions};
-
-/// Operations that have cases and are not in the registry yet, by the name in the files.
-const EXPECTED_LATER: &[&str] = &[];
 
 /// Outputs and gradients by name.
 type Results = BTreeMap<String, Vec<f64>>;
@@ -87,14 +84,10 @@ fn check(case: &Case, run: Runner, tolerance: Tolerance) -> Result<(), String> {
     Ok(())
 }
 
-/// Every case whose operation is in the registry, and the driver's known faults where a device runs them.
+/// Every case, and the driver's known faults where a device runs them.
 fn check_all(run: Runner, tolerance: Tolerance, device: Option<&Gpu>) {
     let mut failures = Vec::new();
     for case in read_all() {
-        if EXPECTED_LATER.contains(&case.op.as_str()) {
-            println!("{}: expected later", case.name);
-            continue;
-        }
         let known = device.and_then(|gpu| faults::expected(faults::KNOWN, gpu.info(), "golden", &case.name, ""));
         match faults::judge(known, check(&case, run, tolerance)) {
             Ok(Some(())) => println!("{}: ok", case.name),
@@ -128,19 +121,14 @@ fn devices_agree() {
     check_all(&run, DEVICE, Some(&gpu));
 }
 
-/// Nothing is left out silently: an operation with cases is in the registry or in [`EXPECTED_LATER`], and not in both.
+/// Nothing is left out silently: every operation with cases is in the registry.
 #[test]
 fn every_operation_is_accounted_for() {
     let cases = read_all();
     for case in &cases {
-        let (here, later) = (find(case.registry_name()).is_some(), EXPECTED_LATER.contains(&case.op.as_str()));
-        assert!(here || later, "{}: {} is in neither the registry nor EXPECTED_LATER", case.name, case.op);
-        assert!(!(here && later), "{} is in the registry now; take it out of EXPECTED_LATER", case.op);
+        assert!(find(case.registry_name()).is_some(), "{}: {} is not in the registry", case.name, case.op);
     }
-    for op in EXPECTED_LATER {
-        assert!(cases.iter().any(|case| case.op == *op), "{op} is in EXPECTED_LATER, and no case is of it");
-    }
-    assert!(REGISTRY.iter().any(|op| cases.iter().any(|case| case.registry_name() == op.spec().name)));
+    assert!(!cases.is_empty());
 }
 
 /// The comparison must be able to fail: a runner that is off in one element of one tensor is found.

@@ -7,6 +7,7 @@ use super::pieces::{Inner, Piece};
 use super::quads::Quads;
 use super::{FEW, Fused, Rows, Tile, in_quads};
 use crate::gpu::{Bind, Gpu, Tensor, Work, spread};
+use crate::ops::attention::AttentionOptions;
 use crate::{DType, Result};
 
 /// Where the forward writes: `parts` outputs and log-sums for each row.
@@ -104,7 +105,17 @@ impl Fused<'_> {
             Bind::Write(lse.view),
         ];
         let work = Work { flops: self.flops(piece), bytes: self.bytes(piece) };
-        gpu.dispatch(Forward(self.common()), &params, &binds, spread(params.workgroups as usize, gpu.caps()), work)
+        let forward = Forward::choose(self.common(), self.is_visible(piece));
+        gpu.dispatch(forward, &params, &binds, spread(params.workgroups as usize, gpu.caps()), work)
+    }
+
+    /// Whether causality, windows and lengths hide nothing in the tiles of a piece.
+    fn is_visible(&self, piece: &Piece) -> bool {
+        let AttentionOptions { causal, window_left, window_right, .. } = *self.options;
+        let columns = self.tile.columns();
+        let whole = piece.keys.start.is_multiple_of(columns) && piece.keys.end.is_multiple_of(columns);
+        let long = self.sequences[piece.sequences.clone()].iter().all(|sequence| sequence.k_count >= piece.keys.end);
+        whole && long && !causal && window_left.is_none() && window_right.is_none()
     }
 
     /// Bytes of q, k, v and o of a piece, each moved once.

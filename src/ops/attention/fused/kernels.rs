@@ -126,7 +126,25 @@ impl Common {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Forward(pub Common);
+pub(super) struct Forward {
+    pub common: Common,
+    /// Every tile of keys is visible as a whole.
+    unguarded: bool,
+}
+
+impl Forward {
+    /// The one for a call, of which every tile may be `visible` as a whole: tall tiles have a variant that makes use of it.
+    pub fn choose(common: Common, visible: bool) -> Self {
+        Forward { common, unguarded: visible && common.tile.tall && !common.mask && !common.bias }
+    }
+
+    fn all(caps: &Caps) -> Vec<Self> {
+        let common = Common::all(caps, Tile::all(caps).into_iter());
+        let mut all: Vec<Self> = common.into_iter().flat_map(|common| BOTH.map(|visible| Forward::choose(common, visible))).collect();
+        all.dedup();
+        all
+    }
+}
 
 impl Variant for Forward {
     fn kernel(&self) -> &'static Kernel {
@@ -134,7 +152,8 @@ impl Variant for Forward {
     }
 
     fn knobs(&self) -> Knobs {
-        self.0.knobs()
+        let knobs = self.common.knobs();
+        if self.common.tile.tall { knobs.bool("GUARDED", !self.unguarded) } else { knobs }
     }
 }
 
@@ -269,7 +288,7 @@ impl Variant for Merge {
 pub(in super::super) fn all(caps: &Caps) -> Vec<AnyVariant> {
     let mut variants = vec![AnyVariant::of(Merge)];
     variants.extend([(true, false), (false, true), (true, true)].map(|(alibi, mask)| AnyVariant::of(Guide { alibi, mask })));
-    variants.extend(Common::all(caps, Tile::all(caps).into_iter()).into_iter().map(|common| AnyVariant::of(Forward(common))));
+    variants.extend(Forward::all(caps).into_iter().map(AnyVariant::of));
     for backward in Backward::all(caps) {
         variants.push(AnyVariant::of(BackwardQ(backward)));
         variants.extend(BackwardKv::choose(backward, caps).into_iter().map(AnyVariant::of));
