@@ -53,6 +53,7 @@ impl Device {
     }
 
     /// A constant that a kernel has made.
+    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn own(&self, tensor: Tensor) -> Variable {
         Variable::constant(self.clone(), Value::Device(tensor))
     }

@@ -1,4 +1,4 @@
-//! The operations that models are written in, as methods. The others are called with [`apply`], or by the layers of [`nn`](crate::nn).
+//! The operations that models are written in, as methods. The others are called with [`apply`], or by layers.
 
 use super::{Device, Variable, apply, settings};
 use crate::ops::activation::{Activation, Kind};
@@ -41,7 +41,6 @@ fn reduction(reduction: Reduction) -> &'static str {
 /// Each of these has the errors of [`apply`].
 impl Variable {
     /// self + other, broadcast: [`ops::elementwise`](crate::ops::elementwise).
-    #[allow(clippy::missing_errors_doc, reason = "said once for all of them")]
     pub fn add(&self, other: &Variable) -> Result<Variable> {
         apply(&Elementwise, &[("a", self), ("b", other)], &settings(&[("kind", &"add")]))?.get("y")
     }

@@ -11,6 +11,7 @@ use crate::{Error, Result};
 
 /// How a query q and a key k are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Score {
     /// q·k
     Dot,

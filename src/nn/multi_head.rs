@@ -39,34 +39,30 @@ impl MultiHeadAttention {
         Ok(MultiHeadAttention { in_proj_weight, in_proj_bias, out_proj, heads, features, dropout })
     }
 
-    /// Of queries `[batch, queries, features]` over keys, which are the values too, `[batch, keys, features]`. `key_mask` is u8 `[batch, keys]`;
-    /// `causal` hides the keys behind a query. The weights are `[batch, heads, queries, keys]`.
+    /// Of the sides query, key and value: queries `[batch, queries, features]` over keys and values `[batch, keys, features]`. `key_mask` is u8 `[batch, keys]`; `causal` hides
+    /// the keys behind a query. The weights are `[batch, heads, queries, keys]`; where there is causality or dropout they are a constant and, while
+    /// training, the logarithms of the sums `[batch, heads, queries]` in their place, since nothing of their size is stored then.
     ///
     /// # Errors
     /// As [`apply`].
-    pub fn forward(&self, query: &Variable, keys: &Variable, key_mask: Option<&Variable>, causal: bool, mode: &Mode) -> Result<Attended> {
+    pub fn forward(&self, sides: [&Variable; 3], key_mask: Option<&Variable>, causal: bool, mode: &Mode) -> Result<Attended> {
         let p = mode.p(self.dropout);
         if causal || p > 0.0 {
-            return self.between_projections(query, keys, key_mask, causal, mode);
+            return self.between_projections(sides, key_mask, causal, mode);
         }
+        let [query, key, value] = sides;
         let Some(out_bias) = &self.out_proj.bias else { unreachable!("it was made with a bias") };
-        let mut inputs = vec![("query", query), ("key", keys), ("value", keys), ("in_proj_weight", &self.in_proj_weight)];
+        let mut inputs = vec![("query", query), ("key", key), ("value", value), ("in_proj_weight", &self.in_proj_weight)];
         inputs.extend([("in_proj_bias", &self.in_proj_bias), ("out_proj_weight", &self.out_proj.weight), ("out_proj_bias", out_bias)]);
         inputs.extend(key_mask.map(|mask| ("key_keep", mask)));
         let out = apply(&multi_head_attention::MultiHeadAttention, &inputs, &settings(&[("heads", &self.heads)]))?;
         Ok(Attended { context: out.get("o")?, weights: out.get("probs")? })
     }
 
-    fn between_projections(
-        &self,
-        query: &Variable,
-        keys: &Variable,
-        key_mask: Option<&Variable>,
-        causal: bool,
-        mode: &Mode,
-    ) -> Result<Attended> {
+    fn between_projections(&self, sides: [&Variable; 3], key_mask: Option<&Variable>, causal: bool, mode: &Mode) -> Result<Attended> {
+        let [query, key, value] = sides;
         let (e, heads) = (self.features, self.heads);
-        let [batch, queries, count] = match (query.shape().as_slice(), keys.shape().as_slice()) {
+        let [batch, queries, count] = match (query.shape().as_slice(), key.shape().as_slice()) {
             (&[batch, queries, _], &[_, count, _]) => [batch, queries, count],
             (shape, _) => {
                 let got = crate::array::show_shape(shape);
@@ -79,7 +75,7 @@ impl MultiHeadAttention {
             let bias = self.in_proj_bias.slice(0, n * e, (n + 1) * e)?;
             x.linear(&weight, Some(&bias))?.reshape(&[batch, time, heads, e / heads])?.transpose(&[0, 2, 1, 3])
         };
-        let (q, k, v) = (projected(0, query, queries)?, projected(1, keys, count)?, projected(2, keys, count)?);
+        let (q, k, v) = (projected(0, query, queries)?, projected(1, key, count)?, projected(2, value, count)?);
         let mask = key_mask.map(|mask| mask.reshape(&[batch, 1, 1, count])).transpose()?;
         let mut inputs = vec![("q", &q), ("k", &k), ("v", &v)];
         inputs.extend(mask.as_ref().map(|mask| ("mask", mask)));

@@ -9,6 +9,7 @@ use crate::{Error, Result};
 
 /// Which step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Cell {
     /// tanh of one product: [`ops::rnn`](crate::ops::rnn).
     Rnn,

@@ -132,7 +132,7 @@ fn multi_head_attention_by_two_paths() {
         let last = inputs.x.slice(1, 4, 5).unwrap();
         let [whole, causal] = [false, true].map(|causal| {
             let query = if causal { &inputs.x } else { &last };
-            no_grad(|| attention.forward(query, &inputs.x, Some(&inputs.mask), causal, &Mode::predict())).unwrap()
+            no_grad(|| attention.forward([query, &inputs.x, &inputs.x], Some(&inputs.mask), causal, &Mode::predict())).unwrap()
         });
         // The last query sees everything.
         let of = |attended: &Variable, axis| attended.slice(axis, 4, 5).unwrap().array().unwrap().to_f64();

@@ -80,7 +80,7 @@ impl EncoderLayer {
         let mut weights = None;
         let dropout = Dropout(self.options.dropout);
         let attended = residual(x, &self.norms[0], self.options.norm_first, |x| {
-            let attended = self.attention.forward(x, x, mask, causal, mode)?;
+            let attended = self.attention.forward([x, x, x], mask, causal, mode)?;
             weights = Some(attended.weights);
             dropout.forward(&attended.context, mode)
         })?;
@@ -122,9 +122,9 @@ impl DecoderLayer {
     pub fn forward(&self, x: &Variable, memory: &Variable, memory_mask: Option<&Variable>, mode: &Mode) -> Result<(Variable, Variable)> {
         let (first, dropout) = (self.options.norm_first, Dropout(self.options.dropout));
         let mut weights = None;
-        let x = residual(x, &self.norms[0], first, |x| dropout.forward(&self.own.forward(x, x, None, true, mode)?.context, mode))?;
+        let x = residual(x, &self.norms[0], first, |x| dropout.forward(&self.own.forward([x, x, x], None, true, mode)?.context, mode))?;
         let x = residual(&x, &self.norms[1], first, |x| {
-            let attended = self.across.forward(x, memory, memory_mask, false, mode)?;
+            let attended = self.across.forward([x, memory, memory], memory_mask, false, mode)?;
             weights = Some(attended.weights);
             dropout.forward(&attended.context, mode)
         })?;

@@ -64,6 +64,7 @@ pub use request::{Arrays, Input, Key, Output, Request, Spec};
 pub use self_test::{Fault, SelfTest};
 pub use settings::Settings;
 
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) use host::elements as count;
 
 use crate::gpu::{AnyVariant, Caps, Choice, Gpu, Tensor};

@@ -69,6 +69,7 @@ impl<R: Real> Element<R> {
 }
 
 /// Step t in f64 of a parameter that is on the host: `state` has one list for each of [`OptimizerOptions::states`], and goes on.
+#[cfg(not(target_arch = "wasm32"))]
 pub(crate) fn step(p: &mut [f64], state: &mut [Vec<f64>], g: &[f64], t: u64, options: &OptimizerOptions) {
     for (i, p) in p.iter_mut().enumerate() {
         let mut element = Element::new(*p);
