@@ -2,6 +2,8 @@
 
 use half::f16;
 
+use crate::{Error, Result};
+
 /// How an element is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DType {
@@ -13,6 +15,8 @@ pub enum DType {
     I32,
     /// 8-bit unsigned integer: masks, 1 = keep. On a device four are packed to a u32.
     U8,
+    /// 64-bit float. On the host alone, where references hand it from one operation to the next.
+    F64,
 }
 
 impl DType {
@@ -22,6 +26,7 @@ impl DType {
             DType::F32 | DType::I32 => 4,
             DType::F16 => 2,
             DType::U8 => 1,
+            DType::F64 => 8,
         }
     }
 
@@ -32,6 +37,7 @@ impl DType {
             DType::F16 => "f16",
             DType::I32 => "i32",
             DType::U8 => "u8",
+            DType::F64 => "f64",
         }
     }
 }
@@ -53,6 +59,8 @@ pub enum Data {
     I32(Vec<i32>),
     /// Bytes.
     U8(Vec<u8>),
+    /// 64-bit floats.
+    F64(Vec<f64>),
 }
 
 /// A tensor on the host: a shape and its elements, row-major. A scalar has the shape `[]`.
@@ -80,6 +88,7 @@ impl Array {
     constructor!(f16, F16, f16);
     constructor!(i32, I32, i32);
     constructor!(u8, U8, u8);
+    constructor!(f64, F64, f64);
 
     /// The shape.
     pub fn shape(&self) -> &[usize] {
@@ -103,6 +112,7 @@ impl Array {
             Data::F16(_) => DType::F16,
             Data::I32(_) => DType::I32,
             Data::U8(_) => DType::U8,
+            Data::F64(_) => DType::F64,
         }
     }
 
@@ -123,6 +133,7 @@ impl Array {
             Data::F16(v) => v.iter().map(|&x| x.to_f64()).collect(),
             Data::I32(v) => v.iter().map(|&x| x as f64).collect(),
             Data::U8(v) => v.iter().map(|&x| x as f64).collect(),
+            Data::F64(v) => v.clone(),
         }
     }
 
@@ -133,14 +144,30 @@ impl Array {
             Data::F16(v) => bytemuck::cast_slice(v),
             Data::I32(v) => bytemuck::cast_slice(v),
             Data::U8(v) => v,
+            Data::F64(v) => bytemuck::cast_slice(v),
         }
     }
 
-    /// The same values stored as f16 or f32, rounded to nearest; integers stay what they are.
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] when the number of elements differs.
+    pub fn reshape(&self, shape: &[usize]) -> Result<Array> {
+        if shape.iter().try_fold(1usize, |n, &d| n.checked_mul(d)) != Some(self.len()) {
+            let expected = format!("a shape of {} elements", self.len());
+            return Err(Error::Shape { op: "reshape", tensor: "array".into(), expected, got: show_shape(shape) });
+        }
+        Ok(Array { shape: shape.to_vec(), data: self.data.clone() })
+    }
+
+    /// The same values stored as another float, rounded to nearest; integers stay what they are.
     pub fn to_float(&self, dtype: DType) -> Array {
         let data = match (&self.data, dtype) {
             (Data::F32(v), DType::F16) => Data::F16(v.iter().map(|&x| f16::from_f32(x)).collect()),
             (Data::F16(v), DType::F32) => Data::F32(v.iter().map(|&x| x.to_f32()).collect()),
+            (Data::F64(v), DType::F16) => Data::F16(v.iter().map(|&x| f16::from_f64(x)).collect()),
+            (Data::F64(v), DType::F32) => Data::F32(v.iter().map(|&x| x as f32).collect()),
+            (Data::F32(_) | Data::F16(_), DType::F64) => Data::F64(self.to_f64()),
             (same, _) => same.clone(),
         };
         Array { shape: self.shape.clone(), data }

@@ -125,6 +125,14 @@ pub enum Error {
         /// The tensor of indices.
         tensor: &'static str,
     },
+    /// A second backward over what a first one has consumed.
+    #[error(
+        "{op}: a second backward over the same graph, whose memory the first has released; compute it again, or add the losses and go back once"
+    )]
+    Consumed {
+        /// The operation where both meet.
+        op: &'static str,
+    },
     /// A file that is not what it should be.
     #[error("{}: {message}", path.display())]
     Format {

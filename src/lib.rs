@@ -32,6 +32,8 @@
 //!   [`ops::rms_norm`], [`ops::rotary_embedding`], [`ops::embedding`], [`ops::cross_entropy`], [`ops::mse`], [`ops::binary_cross_entropy`].
 //!   [`ops::REGISTRY`] lists them.
 //!   [`ops::attention::KvCache`] keeps keys and values between calls, for decoding.
+//! - [`autograd`]: a tape over the operations, on a GPU and on the references. [`nn`]: layers with PyTorch's names and initial values. [`optim`]:
+//!   optimizers of named parameters. [`models`]: an encoder-decoder with attention, and a tagger.
 //! - [`ops::check`]: the comparison with the reference, and the budget that decides it.
 //! - [`Error`]: the one error type. What does not fit is an error that says what would, not a panic.
 //!
@@ -41,7 +43,7 @@
 //! # When not to use it
 //!
 //! - Where CUDA and a framework are at hand: their kernels use matrix units, and these do not yet.
-//! - For a model: there are operations with explicit backward functions here, and neither a tape nor layers nor optimizers.
+//! - For images and audio: there are no convolutions.
 //! - For f64, bf16 or quantized weights: storage is f32 or f16, accumulation f32.
 //!
 //! # Features
@@ -49,16 +51,24 @@
 //! - `cli`, on by default: the command `wattn`, with the modules `cli` and `io` behind it (tensor files, the shader translator). A
 //!   program that embeds the library turns it off with `default-features = false` and compiles none of that.
 //!
-//! On wasm the blocking calls are compiled out: use [`Gpu::request`] and [`Tensor::read`].
+//! On wasm the blocking calls are compiled out: use [`Gpu::request`] and [`Tensor::read`]. `nn`, `optim` and `models`, which wait for what they read,
+//! are left out as well.
 
 mod array;
+pub mod autograd;
 #[cfg(feature = "cli")]
 pub mod cli;
 mod error;
 pub mod gpu;
 #[cfg(feature = "cli")]
 pub mod io;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod models;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod nn;
 pub mod ops;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod optim;
 
 pub use array::{Array, DType, Data};
 #[doc(hidden)]

@@ -199,6 +199,7 @@ fn replace(tensors: &mut Arrays, name: Option<String>, shape: impl FnOnce(&Array
         wattn::Data::F16(values) => Fill::F16(values.iter().map(|x| x.to_bits()).collect()),
         wattn::Data::I32(values) => Fill::I32(values.clone()),
         wattn::Data::U8(values) => Fill::U8(values.clone()),
+        wattn::Data::F64(values) => Fill::F32(values.iter().map(|&x| x as f32).collect()),
     };
     put(tensors, name, &shape(&old), &fill);
 }

@@ -159,6 +159,8 @@ impl Knobs {
             DType::F16 => "f16",
             DType::I32 => "i32",
             DType::U8 => "u32",
+            // No tensor on a device has it, and the compiler refuses it.
+            DType::F64 => "f64",
         };
         self.values.insert(name, ty.to_string());
         self

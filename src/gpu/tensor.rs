@@ -82,10 +82,11 @@ impl Gpu {
     }
 
     fn expect_storable(&self, op: &'static str, tensor: &str, dtype: DType) -> Result<()> {
-        if dtype != DType::F16 || self.caps().f16 {
-            return Ok(());
-        }
-        let got = "f16, and this device lacks SHADER_F16".to_string();
+        let got = match dtype {
+            DType::F16 if !self.caps().f16 => "f16, and this device lacks SHADER_F16".to_string(),
+            DType::F64 => "f64, which there is on the host alone".to_string(),
+            _ => return Ok(()),
+        };
         Err(Error::Dtype { op, tensor: tensor.into(), expected: "f32".into(), got })
     }
 
@@ -267,6 +268,7 @@ impl Tensor {
             DType::F16 => get::<f16>(self),
             DType::I32 => get::<i32>(self),
             DType::U8 => get::<u8>(self),
+            DType::F64 => Err(self.misread(DType::F32)),
         }
     }
 
@@ -274,7 +276,11 @@ impl Tensor {
         if T::DTYPE == self.dtype {
             return Ok(());
         }
-        Err(Error::Dtype { op: "read", tensor: "tensor".into(), expected: self.dtype.to_string(), got: T::DTYPE.to_string() })
+        Err(self.misread(T::DTYPE))
+    }
+
+    fn misread(&self, as_dtype: DType) -> Error {
+        Error::Dtype { op: "read", tensor: "tensor".into(), expected: self.dtype.to_string(), got: as_dtype.to_string() }
     }
 
     fn download(&self) -> Result<Download> {

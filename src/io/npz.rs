@@ -218,6 +218,7 @@ fn reverse_axes(array: &Array) -> Array {
         Data::F16(v) => Array::f16(&shape, transposed(&shape, v)),
         Data::I32(v) => Array::i32(&shape, transposed(&shape, v)),
         Data::U8(v) => Array::u8(&shape, transposed(&shape, v)),
+        Data::F64(v) => Array::f64(&shape, transposed(&shape, v)),
     }
 }
 
@@ -252,6 +253,7 @@ fn npy_header(array: &Array) -> Vec<u8> {
         DType::F16 => "<f2",
         DType::I32 => "<i4",
         DType::U8 => "|u1",
+        DType::F64 => "<f8",
     };
     let sizes: Vec<String> = array.shape().iter().map(usize::to_string).collect();
     // A tuple of one is (3,) in Python.

@@ -178,6 +178,7 @@ pub(super) fn write(out: &mut dyn Write, arrays: &Arrays) -> Result<(), WriteFau
             DType::F16 => Dtype::F16,
             DType::I32 => Dtype::I32,
             DType::U8 => Dtype::U8,
+            DType::F64 => Dtype::F64,
         };
         if name == METADATA {
             return Err(WriteFault::Format(format!("no tensor can be named {name:?}")));

@@ -131,6 +131,14 @@ impl Expected {
     }
 }
 
+/// One tensor, compared with the exact one within the budget that the plain runs leave. The shapes must be the same.
+pub fn tensor(name: &str, exact: &Values, plain: &[&Values], got: &Array) -> TensorCheck {
+    if got.shape() != exact.shape || plain.iter().any(|plain| plain.shape != exact.shape) {
+        return TensorCheck::misfit(name, &exact.shape, format!("shape {:?} instead of {:?}", got.shape(), exact.shape));
+    }
+    within_budget(name, exact, plain, got)
+}
+
 impl TensorCheck {
     fn misfit(name: &str, shape: &[usize], what: String) -> Self {
         let (name, shape) = (name.to_string(), shape.to_vec());

@@ -114,6 +114,11 @@ pub(crate) fn reals<R: Real>(array: &Array) -> Vec<R> {
     array.to_f64().into_iter().map(R::new).collect()
 }
 
+/// What a reference computes with of an operand that is stored as `dtype`. What another reference made is not rounded to f32.
+pub(crate) fn stored(array: &Array, dtype: DType) -> Array {
+    if dtype == DType::F16 { array.to_float(dtype) } else { array.clone() }
+}
+
 /// Whether each element of a tensor of `shape` is visible under a mask that is read with these strides.
 pub(crate) fn visible(mask: Option<(&Array, &[usize])>, shape: &[usize]) -> Vec<bool> {
     match mask {
@@ -149,11 +154,6 @@ pub(crate) fn floats(caps: &Caps) -> &'static [DType] {
 /// Uploads a float tensor of a request, stored as `dtype`; `None` when it was not given.
 pub(crate) fn float_tensor(gpu: &Gpu, request: &Request, name: &str, dtype: DType) -> Result<Option<Tensor>> {
     request.tensor(name).map(|array| gpu.upload(&array.to_float(dtype))).transpose()
-}
-
-/// Uploads a float tensor of a request as f32, with its values rounded to `dtype`; `None` when it was not given.
-pub(crate) fn rounded_tensor(gpu: &Gpu, request: &Request, name: &str, dtype: DType) -> Result<Option<Tensor>> {
-    request.tensor(name).map(|array| gpu.upload(&array.to_float(dtype).to_float(DType::F32))).transpose()
 }
 
 /// Uploads a tensor of a request as it is; `None` when it was not given.

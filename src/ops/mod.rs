@@ -11,6 +11,7 @@ pub mod attention;
 pub mod attention_varlen;
 pub mod binary_cross_entropy;
 mod broadcast;
+mod call;
 pub mod check;
 pub mod concat;
 pub mod context;
@@ -56,11 +57,15 @@ pub mod weighted_sum;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+pub use call::{Applied, Backward, Call, Lists, Tensors};
 pub use real::{Magnitude, Real, Rough};
 pub use request::{Arrays, Input, Key, Output, Request, Spec};
 #[cfg(not(target_arch = "wasm32"))]
 pub use self_test::{Fault, SelfTest};
 pub use settings::Settings;
+
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use host::elements as count;
 
 use crate::gpu::{AnyVariant, Caps, Choice, Gpu, Tensor};
 use crate::{Array, Error, Result};
@@ -124,6 +129,16 @@ pub trait Operation: Sync {
     /// Uploads the tensors once and returns what runs the operation on them, as often as it is called: the outputs and,
     /// when the request has upstream gradients, the gradients.
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared>;
+
+    /// The operation on tensors that are on a device already, with the way back: what a tape records. Shapes and types are checked; names and keys
+    /// that are unknown are not.
+    ///
+    /// # Errors
+    /// Those of the operation; [`Error::Tensors`] for one without gradients.
+    fn apply(&self, call: Call) -> Result<Applied> {
+        let what = "there are no gradients of it".to_string();
+        Err(Error::Tensors { op: call.op, what, expected: "an operation with differentiable inputs".into() })
+    }
 
     /// The reference on the CPU, in the given precision: the same names as `prepare`'s tensors.
     fn reference(&self, request: &Request, precision: Precision) -> Result<References>;

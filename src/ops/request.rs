@@ -177,34 +177,8 @@ impl Request {
     /// [`Error::Tensors`] for an unknown or missing tensor, [`Error::Dtype`] for a wrong type, [`Error::Shape`] for one without
     /// elements, [`Error::Argument`] for an unknown key.
     pub fn new(spec: &Spec, tensors: Arrays, settings: Settings) -> Result<Self> {
-        let op = spec.name;
-        let upstream = |name: &str| spec.outputs.iter().find(|o| o.upstream && name.strip_prefix("d_") == Some(o.name));
-        for (name, array) in &tensors {
-            let dtype = match (spec.input(name), upstream(name)) {
-                (Some(input), _) => input.dtype,
-                (None, Some(output)) => output.dtype,
-                (None, None) => {
-                    return Err(Error::Tensors { op, what: format!("unknown tensor '{name}'"), expected: spec.names() });
-                }
-            };
-            let float = |d| matches!(d, DType::F32 | DType::F16);
-            if array.dtype() != dtype && !(float(dtype) && float(array.dtype())) {
-                return Err(Error::Dtype { op, tensor: name.clone(), expected: dtype.to_string(), got: array.dtype().to_string() });
-            }
-            if array.is_empty() {
-                return Err(misfit(op, name, array.shape(), "every dimension at least 1"));
-            }
-        }
-        let missing = |i: &&Input| !i.optional && !tensors.keys().any(|name| i.takes(name));
-        if let Some(missing) = spec.inputs.iter().find(missing) {
-            let what = format!("tensor '{}' {} is missing", missing.first(), missing.shape);
-            return Err(Error::Tensors { op, what, expected: spec.names() });
-        }
-        if let Some(key) = settings.names().find(|key| spec.keys.iter().all(|k| k.name != *key)) {
-            let known: Vec<&str> = spec.keys.iter().map(|k| k.name).collect();
-            let expected = if known.is_empty() { "no key".to_string() } else { format!("one of {}", known.join(", ")) };
-            return Err(Error::Argument { op, key: key.into(), expected, got: format!("'{}'", settings.text(key).unwrap_or_default()) });
-        }
+        let given = tensors.iter().map(|(name, array)| (name.as_str(), array.dtype(), array.shape()));
+        spec.check(&given.collect::<Vec<_>>(), &settings)?;
         Ok(Request { tensors, settings })
     }
 
@@ -237,6 +211,42 @@ impl Request {
 }
 
 impl Spec {
+    /// That every name is known and none is missing, that every type fits, and that every key is known.
+    ///
+    /// # Errors
+    /// As [`Request::new`].
+    pub(crate) fn check(&self, tensors: &[(&str, DType, &[usize])], settings: &Settings) -> Result<()> {
+        let op = self.name;
+        let upstream = |name: &str| self.outputs.iter().find(|o| o.upstream && name.strip_prefix("d_") == Some(o.name));
+        for &(name, got, shape) in tensors {
+            let dtype = match (self.input(name), upstream(name)) {
+                (Some(input), _) => input.dtype,
+                (None, Some(output)) => output.dtype,
+                (None, None) => {
+                    return Err(Error::Tensors { op, what: format!("unknown tensor '{name}'"), expected: self.names() });
+                }
+            };
+            let float = |d| matches!(d, DType::F32 | DType::F16 | DType::F64);
+            if got != dtype && !(float(dtype) && float(got)) {
+                return Err(Error::Dtype { op, tensor: name.into(), expected: dtype.to_string(), got: got.to_string() });
+            }
+            if shape.contains(&0) {
+                return Err(misfit(op, name, shape, "every dimension at least 1"));
+            }
+        }
+        let missing = |i: &&Input| !i.optional && !tensors.iter().any(|(name, ..)| i.takes(name));
+        if let Some(missing) = self.inputs.iter().find(missing) {
+            let what = format!("tensor '{}' {} is missing", missing.first(), missing.shape);
+            return Err(Error::Tensors { op, what, expected: self.names() });
+        }
+        if let Some(key) = settings.names().find(|key| self.keys.iter().all(|k| k.name != *key)) {
+            let known: Vec<&str> = self.keys.iter().map(|k| k.name).collect();
+            let expected = if known.is_empty() { "no key".to_string() } else { format!("one of {}", known.join(", ")) };
+            return Err(Error::Argument { op, key: key.into(), expected, got: format!("'{}'", settings.text(key).unwrap_or_default()) });
+        }
+        Ok(())
+    }
+
     /// The input that a tensor of this name is.
     pub fn input(&self, name: &str) -> Option<&'static Input> {
         self.inputs.iter().find(|input| input.takes(name))

@@ -8,6 +8,7 @@ mod case;
 mod common;
 #[path = "../drivers/faults.rs"]
 mod faults;
+mod layers;
 
 use std::collections::BTreeMap;
 

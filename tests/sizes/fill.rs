@@ -146,7 +146,7 @@ pub fn read(gpu: &Gpu, tensor: &Tensor, first: usize, count: usize) -> Vec<f32> 
         Data::F32(values) => values.clone(),
         Data::F16(values) => values.iter().copied().map(f16::to_f32).collect(),
         Data::U8(values) => values.iter().map(|&x| f32::from(x)).collect(),
-        Data::I32(_) => panic!("no result is of indices"),
+        Data::I32(_) | Data::F64(_) => panic!("no result is of indices or of f64"),
     };
     values[skipped..].to_vec()
 }

@@ -158,5 +158,6 @@ fn array(tensor: &Tensor, bytes: &[u8]) -> Array {
         DType::F16 => read::<f16>(tensor, bytes),
         DType::I32 => read::<i32>(tensor, bytes),
         DType::U8 => read::<u8>(tensor, bytes),
+        DType::F64 => panic!("no tensor on a device has it"),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::{Kind, OP, kind};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{elements, elementwise_shape, expect_dtype, expect_shape, float_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{elements, elementwise_shape, expect_dtype, expect_shape};
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
 
@@ -114,16 +115,12 @@ pub fn backward(gpu: &Gpu, x: &Tensor, d_y: &Tensor, kind: Kind) -> Result<Tenso
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     elementwise_shape(OP, request)?;
-    let kind = kind(&request.settings)?;
-    let tensor = |name| float_tensor(gpu, request, name, DType::F32);
-    let (x, d_y) = (tensor("x")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, kind)?)];
-        if let Some(d_y) = &d_y {
-            out.push(("d_x".to_string(), backward(&gpu, &x, d_y, kind)?));
-        }
-        Ok(out)
-    }))
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let kind = kind(&call.settings)?;
+    let y = forward(&call.gpu, call.tensor("x")?, kind)?;
+    Ok(Applied::new([("y", y)], move |d| Ok([("d_x", backward(&call.gpu, call.tensor("x")?, upstream(OP, d, "d_y")?, kind)?)])))
 }

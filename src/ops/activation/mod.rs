@@ -25,7 +25,7 @@ pub use gpu::{backward, forward};
 use std::str::FromStr;
 
 use super::host::{elements, elementwise_shape, normals, parse_sizes};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Result};
 
@@ -126,6 +126,10 @@ impl Operation for Activation {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

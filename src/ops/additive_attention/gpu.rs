@@ -2,9 +2,10 @@
 
 use super::{Additive, AdditiveGradients, OP, Problem, Projected, Shapes};
 use crate::gpu::{Gpu, Tensor};
+use crate::ops::call::{self, Applied, Call};
 use crate::ops::context::Sequences;
 use crate::ops::context::gpu::Context;
-use crate::ops::host::{expect_dtype, expect_shape, float_tensor, plain_tensor};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::product::Matrices;
 use crate::ops::projection::Projection;
 use crate::ops::{Prepared, Request};
@@ -156,24 +157,29 @@ pub fn backward(
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let float = |name| float_tensor(gpu, request, name, DType::F32);
-    let (query, keys, values, key_mask) = (float("query")?, float("keys")?, float("values")?, plain_tensor(gpu, request, "key_mask")?);
-    let (wq, wk, b, v) = (float("wq")?, float("wk")?, float("b")?, float("v")?);
-    let (d_context, d_weights) = (float("d_context")?, float("d_weights")?);
-    let gpu = gpu.clone();
-    let ([Some(query), Some(keys), Some(values)], [Some(wq), Some(wk), Some(b), Some(v)]) = ([query, keys, values], [wq, wk, b, v]) else {
-        unreachable!("a request has its required tensors")
-    };
-    Ok(Box::new(move || {
-        let inputs = Inputs { query: &query, keys: &keys, values: &values, wq: &wq, wk: &wk, b: &b, v: &v, key_mask: key_mask.as_ref() };
-        let attended = forward(&gpu, &inputs)?;
-        let wanted = d_context.is_some() || d_weights.is_some();
-        let gradients = wanted.then(|| backward(&gpu, &inputs, &attended, d_context.as_ref(), d_weights.as_ref())).transpose()?;
-        let mut out = vec![("context", attended.context), ("weights", attended.weights)];
-        if let Some(d) = gradients {
-            out.extend([("d_query", d.d_query), ("d_keys", d.d_keys), ("d_values", d.d_values)]);
-            out.extend([("d_wq", d.d_wq), ("d_wk", d.d_wk), ("d_b", d.d_b), ("d_v", d.d_v)]);
-        }
-        Ok(out.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect())
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let attended = forward(&call.gpu, &inputs(&call)?)?;
+    let outputs = [("context", attended.context.clone()), ("weights", attended.weights.clone())];
+    Ok(Applied::new(outputs, move |d| {
+        let d = backward(&call.gpu, &inputs(&call)?, &attended, d.get("d_context"), d.get("d_weights"))?;
+        let attended = [("d_query", d.d_query), ("d_keys", d.d_keys), ("d_values", d.d_values)];
+        Ok(attended.into_iter().chain([("d_wq", d.d_wq), ("d_wk", d.d_wk), ("d_b", d.d_b), ("d_v", d.d_v)]))
     }))
+}
+
+fn inputs(call: &Call) -> Result<Inputs<'_>> {
+    Ok(Inputs {
+        query: call.tensor("query")?,
+        keys: call.tensor("keys")?,
+        values: call.tensor("values")?,
+        wq: call.tensor("wq")?,
+        wk: call.tensor("wk")?,
+        b: call.tensor("b")?,
+        v: call.tensor("v")?,
+        key_mask: call.optional("key_mask"),
+    })
 }

@@ -4,7 +4,7 @@
 //! heads from the packed tokens. Hidden pairs are never looked at, so nothing that they hold can reach a result.
 
 use super::{AttentionOptions, OP, Problem};
-use crate::ops::host::{reals, required};
+use crate::ops::host::{self, reals, required};
 use crate::ops::real::{add, add_scaled, dot};
 use crate::ops::{Real, References, Request, Values, parallel, philox};
 use crate::{Array, DType, Data, Result};
@@ -240,7 +240,7 @@ fn row_mut<R>(matrix: &mut [R], i: usize, width: usize) -> &mut [R] {
 
 /// The elements in the arithmetic of `R`, rounded first to the type in which they are stored.
 pub(crate) fn stored<R: Real>(array: &Array, dtype: DType) -> Vec<R> {
-    reals(&array.to_float(dtype))
+    reals(&host::stored(array, dtype))
 }
 
 /// A request's tensors in the arithmetic of `R`.

@@ -5,9 +5,10 @@ use super::composed::Upstream;
 use super::fused::Fused;
 use super::{AttentionOptions, Broadcast, OP, Path, Problem, Shapes, fused, kernels};
 use crate::gpu::{AnyVariant, Caps, Gpu, Tensor};
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape};
 use crate::ops::{Prepared, Request, matmul};
-use crate::{Array, DType, Data, Result};
+use crate::{DType, Result};
 
 /// Every kernel variant.
 pub(super) fn kernels(caps: &Caps) -> Vec<AnyVariant> {
@@ -285,35 +286,32 @@ fn lengths(gpu: &Gpu, inputs: &Inputs) -> Result<Option<Tensor>> {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = AttentionOptions::from_settings(OP, &request.settings)?;
     let dtype = request.settings.dtype(OP)?;
-    let float = |name| float_tensor(gpu, request, name, dtype);
-    let f32s = |name| float_tensor(gpu, request, name, DType::F32);
-    let plain = |name| plain_tensor(gpu, request, name);
-    let (q, k, v, d_o) = (float("q")?, float("k")?, float("v")?, float("d_o")?);
-    let (bias, alibi_slopes, mask, dropout_keep) = (f32s("bias")?, f32s("alibi_slopes")?, plain("mask")?, plain("dropout_keep")?);
-    let kv_lengths = match request.tensor("kv_lengths").map(Array::data) {
-        Some(Data::I32(lengths)) => Some(lengths.clone()),
-        _ => None,
-    };
-    let gpu = gpu.clone();
-    let [Some(q), Some(k), Some(v)] = [q, k, v] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let inputs = Inputs {
-            mask: mask.as_ref(),
-            bias: bias.as_ref(),
-            kv_lengths: kv_lengths.as_deref(),
-            alibi_slopes: alibi_slopes.as_ref(),
-            dropout_keep: dropout_keep.as_ref(),
-            ..Inputs::new(&q, &k, &v)
-        };
-        let attended = forward(&gpu, &inputs, &options)?;
-        let gradients = d_o.as_ref().map(|d_o| backward(&gpu, &inputs, &attended, d_o, &options)).transpose()?;
-        let mut out = vec![("o", Some(attended.o)), ("lse", Some(attended.lse)), ("weights", attended.weights)];
-        if let Some(d) = gradients {
-            out.extend([("d_q", Some(d.d_q)), ("d_k", Some(d.d_k)), ("d_v", Some(d.d_v))]);
-            out.extend([("d_bias", d.d_bias), ("d_alibi_slopes", d.d_alibi_slopes)]);
-        }
-        Ok(out.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?))).collect())
+    call::prepare(gpu, OP, request, apply, |name, array| match name {
+        "q" | "k" | "v" | "d_o" => array.to_float(dtype),
+        _ => array.to_float(DType::F32),
+    })
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = AttentionOptions::from_settings(OP, &call.settings)?;
+    let attended = forward(&call.gpu, &inputs(&call)?, &options)?;
+    let outputs = [("o", Some(attended.o.clone())), ("lse", Some(attended.lse.clone())), ("weights", attended.weights.clone())];
+    Ok(Applied::new(outputs, move |d| {
+        let d = backward(&call.gpu, &inputs(&call)?, &attended, upstream(OP, d, "d_o")?, &options)?;
+        let added = [("d_bias", d.d_bias), ("d_alibi_slopes", d.d_alibi_slopes)];
+        Ok([("d_q", Some(d.d_q)), ("d_k", Some(d.d_k)), ("d_v", Some(d.d_v))].into_iter().chain(added))
     }))
+}
+
+fn inputs(call: &Call) -> Result<Inputs<'_>> {
+    Ok(Inputs {
+        mask: call.optional("mask"),
+        bias: call.optional("bias"),
+        kv_lengths: call.list("kv_lengths"),
+        alibi_slopes: call.optional("alibi_slopes"),
+        dropout_keep: call.optional("dropout_keep"),
+        ..Inputs::new(call.tensor("q")?, call.tensor("k")?, call.tensor("v")?)
+    })
 }

@@ -67,8 +67,8 @@ pub(crate) use problem::{check_float, check_sizes};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::ops::host::{normal, wrong_shape};
 use crate::ops::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, matmul,
-    parse_shape, philox, softmax::Rows,
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+    matmul, parse_shape, philox, softmax::Rows,
 };
 use crate::{Array, Result, evaluate};
 
@@ -159,6 +159,10 @@ impl Operation for Attention {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

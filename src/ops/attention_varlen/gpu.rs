@@ -6,7 +6,8 @@ use crate::ops::attention::AttentionOptions;
 use crate::ops::attention::blocks::{Composed, Elements, Strided};
 use crate::ops::attention::composed::{Upstream, fill};
 use crate::ops::attention::fused::{self, Fused};
-use crate::ops::host::{expect_float, expect_shape, float_tensor, list, required};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_float, expect_shape};
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
 
@@ -219,22 +220,28 @@ fn fill_rows(gpu: &Gpu, tensor: &Tensor, tokens: std::ops::Range<usize>, value: 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = AttentionOptions::from_settings(OP, &request.settings)?;
     let dtype = request.settings.dtype(OP)?;
-    let float = |name| float_tensor(gpu, request, name, dtype);
-    let (q, k, v, d_o) = (float("q")?, float("k")?, float("v")?, float("d_o")?);
-    let boundaries = |name: &str| list(OP, name, "[sequences + 1]", required(OP, request, name)?).map(<[i32]>::to_vec);
-    let (cu_seqlens_q, cu_seqlens_k) = (boundaries("cu_seqlens_q")?, boundaries("cu_seqlens_k")?);
-    let gpu = gpu.clone();
-    let [Some(q), Some(k), Some(v)] = [q, k, v] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let inputs = Inputs { q: &q, k: &k, v: &v, cu_seqlens_q: &cu_seqlens_q, cu_seqlens_k: &cu_seqlens_k };
-        let attended = forward(&gpu, &inputs, &options)?;
-        let gradients = d_o.as_ref().map(|d_o| backward(&gpu, &inputs, &attended, d_o, &options)).transpose()?;
-        let mut out = vec![("o", attended.o), ("lse", attended.lse)];
-        if let Some(d) = gradients {
-            out.extend([("d_q", d.d_q), ("d_k", d.d_k), ("d_v", d.d_v)]);
-        }
-        Ok(out.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect())
+    call::prepare(gpu, OP, request, apply, |_, array| array.to_float(dtype))
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = AttentionOptions::from_settings(OP, &call.settings)?;
+    let attended = forward(&call.gpu, &inputs(&call)?, &options)?;
+    let outputs = [("o", attended.o.clone()), ("lse", attended.lse.clone())];
+    Ok(Applied::new(outputs, move |d| {
+        let d = backward(&call.gpu, &inputs(&call)?, &attended, upstream(OP, d, "d_o")?, &options)?;
+        Ok([("d_q", d.d_q), ("d_k", d.d_k), ("d_v", d.d_v)])
     }))
+}
+
+fn inputs(call: &Call) -> Result<Inputs<'_>> {
+    let boundaries = |name: &str| call.tensor(name).map(|_| call.list(name).unwrap_or_default());
+    Ok(Inputs {
+        q: call.tensor("q")?,
+        k: call.tensor("k")?,
+        v: call.tensor("v")?,
+        cu_seqlens_q: boundaries("cu_seqlens_q")?,
+        cu_seqlens_k: boundaries("cu_seqlens_k")?,
+    })
 }

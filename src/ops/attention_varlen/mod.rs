@@ -40,8 +40,8 @@ use crate::ops::attention::{
 };
 use crate::ops::host::{normal, wrong_shape};
 use crate::ops::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
-    philox,
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+    parse_shape, philox,
 };
 use crate::{Array, DType, Result, evaluate};
 
@@ -123,6 +123,10 @@ impl Operation for AttentionVarlen {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -2,7 +2,8 @@
 
 use super::{OP, Problem};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Tensor, Variant, Work};
-use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, Tensors, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::loss::elements::{ElementParams, Elements, FIELDS, LANES, record};
 use crate::ops::loss::{self, Reduction};
 use crate::ops::{Prepared, Request};
@@ -169,18 +170,23 @@ pub fn backward(gpu: &Gpu, inputs: &Inputs, d_loss: &Tensor, reduction: Reductio
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let Problem { reduction, .. } = Problem::of(request)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (logits, target, weight, pos_weight) = (tensor("logits")?, tensor("target")?, tensor("weight")?, tensor("pos_weight")?);
-    let d_loss = tensor("d_loss")?;
-    let gpu = gpu.clone();
-    let (Some(logits), Some(target)) = (logits, target) else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let inputs = Inputs { logits: &logits, target: &target, weight: weight.as_ref(), pos_weight: pos_weight.as_ref() };
-        let mut out = vec![("loss".to_string(), forward(&gpu, &inputs, reduction)?)];
-        if let Some(d_loss) = &d_loss {
-            out.push(("d_logits".to_string(), backward(&gpu, &inputs, d_loss, reduction)?));
-        }
-        Ok(out)
-    }))
+    Problem::of(request)?;
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let reduction = Reduction::of(OP, &call.settings)?;
+    let loss = forward(&call.gpu, &inputs(&call)?, reduction)?;
+    let d_logits = move |d: &Tensors| backward(&call.gpu, &inputs(&call)?, upstream(OP, d, "d_loss")?, reduction);
+    Ok(Applied::new([("loss", loss)], move |d| Ok([("d_logits", d_logits(d)?)])))
+}
+
+fn inputs(call: &Call) -> Result<Inputs<'_>> {
+    Ok(Inputs {
+        logits: call.tensor("logits")?,
+        target: call.tensor("target")?,
+        weight: call.optional("weight"),
+        pos_weight: call.optional("pos_weight"),
+    })
 }

@@ -18,7 +18,7 @@ pub use gpu::{Inputs, backward, forward};
 use super::host::{elements, expect_broadcast, expect_upstream, f32_bytes, misfit, normal, parse_sizes, required};
 use super::loss::Reduction;
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, Result};
@@ -121,6 +121,10 @@ impl Operation for BinaryCrossEntropy {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -1,12 +1,13 @@
 //! Copies between a tensor and its parts: transpose's kernel.
 
 use super::{OP, PARTS, Problem, axis};
+use crate::Result;
 use crate::gpu::{Gpu, Tensor};
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape};
 use crate::ops::strided::Dims;
 use crate::ops::transpose::gpu::copy;
 use crate::ops::{Prepared, Request};
-use crate::{DType, Result};
 
 impl Problem {
     /// The dimensions of tensor n, with its own strides (0) and those of the whole (1) in this order.
@@ -53,19 +54,19 @@ pub fn backward(gpu: &Gpu, parts: &[&[usize]], axis: isize, d_y: &Tensor) -> Res
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let problem = Problem::of(request)?;
-    let axis = axis(&request.settings)?;
-    let tensor = |name: &str| float_tensor(gpu, request, name, DType::F32);
-    let names = (0..problem.sizes.len()).map(|n| format!("{}{n}", PARTS.name));
-    let parts: Vec<Tensor> = names.filter_map(|name| tensor(&name).transpose()).collect::<Result<_>>()?;
-    let d_y = tensor("d_y")?;
-    let gpu = gpu.clone();
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &parts, axis)?)];
-        if let Some(d_y) = &d_y {
-            let gradients = backward(&gpu, &parts.iter().map(Tensor::shape).collect::<Vec<_>>(), axis, d_y)?;
-            out.extend(gradients.into_iter().enumerate().map(|(n, d_x)| (format!("d_x{n}"), d_x)));
-        }
-        Ok(out)
+    Problem::of(request)?;
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let axis = axis(&call.settings)?;
+    let parts: Vec<Tensor> = (0..call.tensors.len()).map(|n| call.tensor(&format!("{}{n}", PARTS.name)).cloned()).collect::<Result<_>>()?;
+    let y = forward(&call.gpu, &parts, axis)?;
+    let shapes: Vec<Vec<usize>> = parts.iter().map(|part| part.shape().to_vec()).collect();
+    let gpu = call.gpu;
+    Ok(Applied::new([("y", y)], move |d| {
+        let gradients = backward(&gpu, &shapes.iter().map(Vec::as_slice).collect::<Vec<_>>(), axis, upstream(OP, d, "d_y")?)?;
+        Ok(gradients.into_iter().enumerate().map(|(n, d_x)| (format!("d_x{n}"), d_x)))
     }))
 }

@@ -16,7 +16,7 @@ pub use gpu::{backward, forward};
 use super::host::{axis_of, elements, expect_upstream, misfit, normals};
 use super::parse_shape;
 use super::transpose::copy_cost;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::Result;
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -140,6 +140,10 @@ impl Operation for Concat {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -4,6 +4,7 @@ use super::gradients::{Gradients, backward};
 use super::walk::{Alphas, Walk};
 use super::{CrfOptions, OP, Problem, Shapes};
 use crate::gpu::{Gpu, Tensor};
+use crate::ops::call::{Applied, Call, upstream};
 use crate::ops::host::{expect_dtype, float_tensor, plain_tensor};
 use crate::ops::strided::Dims;
 use crate::ops::sum::gpu::Reduction;
@@ -187,5 +188,23 @@ pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
         let Decoded { path, score } = decode(&gpu, &inputs)?;
         out.extend([("viterbi_path", path), ("viterbi_score", score)]);
         Ok(out.into_iter().map(|(name, tensor)| (name.to_string(), tensor)).collect())
+    }))
+}
+
+/// The loss on tensors that are on a device; what else is known of it are outputs without upstream gradients.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = CrfOptions::of(&call.settings)?;
+    let inputs = Inputs {
+        emissions: call.tensor("emissions")?,
+        transitions: call.tensor("transitions")?,
+        start: call.tensor("start")?,
+        end: call.tensor("end")?,
+        lengths: call.list("lengths"),
+    };
+    let (Likelihood { loss, nll, log_z }, saved) = forward(&call.gpu, &inputs, call.tensor("tags")?, &options)?;
+    let gpu = call.gpu.clone();
+    Ok(Applied::new([("loss", loss), ("nll", nll), ("log_z", log_z)], move |d| {
+        let d = backward(&gpu, &saved, upstream(OP, d, "d_loss")?)?;
+        Ok([("d_emissions", d.d_emissions), ("d_transitions", d.d_transitions), ("d_start", d.d_start), ("d_end", d.d_end)])
     }))
 }

@@ -45,7 +45,7 @@ pub use problem::{CrfOptions, Problem, Reduction, Shapes};
 
 use super::host::{elements, parse_sizes, wrong_shape};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, DType, Result};
 
@@ -117,6 +117,10 @@ impl Operation for Crf {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

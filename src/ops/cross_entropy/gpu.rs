@@ -2,7 +2,8 @@
 
 use super::{CrossEntropyOptions, OP, Problem};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::loss::{self, Reduction, Total, total};
 use crate::ops::softmax::Rows;
 use crate::ops::{Prepared, Request};
@@ -349,17 +350,15 @@ fn check_types(logits: &Tensor, target: &Tensor, weight: Option<&Tensor>) -> Res
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = CrossEntropyOptions::of(&request.settings)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (logits, target, weight, d_loss) = (tensor("logits")?, tensor("target")?, tensor("weight")?, tensor("d_loss")?);
-    let gpu = gpu.clone();
-    let (Some(logits), Some(target)) = (logits, target) else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let losses = forward(&gpu, &logits, &target, weight.as_ref(), &options)?;
-        let d_logits = |d_loss| backward(&gpu, &logits, &target, weight.as_ref(), &losses, d_loss, &options);
-        let d_logits = d_loss.as_ref().map(d_logits).transpose()?;
-        let mut out = vec![("loss".to_string(), losses.loss)];
-        out.extend(d_logits.map(|d_logits| ("d_logits".to_string(), d_logits)));
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = CrossEntropyOptions::of(&call.settings)?;
+    let losses = forward(&call.gpu, call.tensor("logits")?, call.tensor("target")?, call.optional("weight"), &options)?;
+    Ok(Applied::new([("loss", losses.loss.clone())], move |d| {
+        let (logits, target, d_loss) = (call.tensor("logits")?, call.tensor("target")?, upstream(OP, d, "d_loss")?);
+        Ok([("d_logits", backward(&call.gpu, logits, target, call.optional("weight"), &losses, d_loss, &options)?)])
     }))
 }

@@ -28,7 +28,9 @@ use super::host::{elements, expect_shape, expect_upstream, f32_bytes, integers, 
 use super::loss::Reduction;
 use super::philox::Rng;
 use super::softmax::Rows;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, Error, Result};
 
@@ -176,6 +178,10 @@ impl Operation for CrossEntropy {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

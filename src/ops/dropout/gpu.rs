@@ -2,7 +2,8 @@
 
 use super::{DropoutOptions, OP};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{elements, elementwise_shape, expect_dtype, float_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{elements, elementwise_shape, expect_dtype};
 use crate::ops::philox::drop_threshold;
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
@@ -108,16 +109,13 @@ fn run(gpu: &Gpu, x: Option<&Tensor>, y: &Tensor, options: &DropoutOptions, firs
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     elementwise_shape(OP, request)?;
-    let options = DropoutOptions::of(&request.settings)?;
-    let tensor = |name| float_tensor(gpu, request, name, DType::F32);
-    let (x, d_y) = (tensor("x")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, &options)?)];
-        if let Some(d_y) = &d_y {
-            out.push(("d_x".to_string(), backward(&gpu, d_y, &options)?));
-        }
-        Ok(out)
-    }))
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = DropoutOptions::of(&call.settings)?;
+    let y = forward(&call.gpu, call.tensor("x")?, &options)?;
+    let gpu = call.gpu;
+    Ok(Applied::new([("y", y)], move |d| Ok([("d_x", backward(&gpu, upstream(OP, d, "d_y")?, &options)?)])))
 }

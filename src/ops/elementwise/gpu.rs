@@ -3,7 +3,8 @@
 use super::{Kind, OP, Problem, kind};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
 use crate::ops::broadcast;
-use crate::ops::host::{expect_dtype, expect_shape, float_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::strided::{Dims, contiguous};
 use crate::ops::sum::gpu::Reduction;
 use crate::ops::{Prepared, Request};
@@ -133,17 +134,15 @@ fn unbroadcast(gpu: &Gpu, x: &Tensor, shape: &[usize]) -> Result<Tensor> {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let kind = kind(&request.settings)?;
-    let tensor = |name| float_tensor(gpu, request, name, DType::F32);
-    let (a, b, d_y) = (tensor("a")?, tensor("b")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let [Some(a), Some(b)] = [a, b] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &a, &b, kind)?)];
-        if let Some(d_y) = &d_y {
-            let Gradients { d_a, d_b } = backward(&gpu, &a, &b, d_y, kind)?;
-            out.extend([("d_a".to_string(), d_a), ("d_b".to_string(), d_b)]);
-        }
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let kind = kind(&call.settings)?;
+    let y = forward(&call.gpu, call.tensor("a")?, call.tensor("b")?, kind)?;
+    Ok(Applied::new([("y", y)], move |d| {
+        let Gradients { d_a, d_b } = backward(&call.gpu, call.tensor("a")?, call.tensor("b")?, upstream(OP, d, "d_y")?, kind)?;
+        Ok([("d_a", d_a), ("d_b", d_b)])
     }))
 }

@@ -19,7 +19,7 @@ pub use gpu::{Gradients, backward, forward};
 use std::str::FromStr;
 
 use super::host::{elements, expect_upstream, misfit, normals, required, wrong_shape};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use super::{broadcast, parse_shape};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -129,6 +129,10 @@ impl Operation for Elementwise {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -2,7 +2,8 @@
 
 use super::{EmbeddingOptions, OP, Problem};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::{Prepared, Request};
 use crate::{DType, Error, Result};
 
@@ -355,16 +356,15 @@ fn check_ids(ids: &Tensor) -> Result<()> {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = EmbeddingOptions::of(&request.settings)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (ids, weight, d_y) = (tensor("ids")?, tensor("weight")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let (Some(ids), Some(weight)) = (ids, weight) else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let y = forward(&gpu, &ids, &weight, &options)?;
-        let d_weight = d_y.as_ref().map(|d_y| backward(&gpu, &ids, weight.shape(), d_y, &options)).transpose()?;
-        let mut out = vec![("y".to_string(), y)];
-        out.extend(d_weight.map(|d_weight| ("d_weight".to_string(), d_weight)));
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = EmbeddingOptions::of(&call.settings)?;
+    let y = forward(&call.gpu, call.tensor("ids")?, call.tensor("weight")?, &options)?;
+    Ok(Applied::new([("y", y)], move |d| {
+        let (ids, weight) = (call.tensor("ids")?, call.tensor("weight")?);
+        Ok([("d_weight", backward(&call.gpu, ids, weight.shape(), upstream(OP, d, "d_y")?, &options)?)])
     }))
 }

@@ -34,7 +34,7 @@ pub use gpu::{backward, forward};
 
 use super::host::{elements, expect_upstream, f32_bytes, integers, misfit, normal, parse_sizes, required, wrong_shape};
 use super::philox::Rng;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, Error, Result};
 
@@ -166,6 +166,10 @@ impl Operation for Embedding {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel};
 use crate::ops::recurrent::{self, Cell, FIELDS, Inputs, Options, Outputs, Reset, Saved};
-use crate::ops::{Prepared, Request};
+use crate::ops::{Applied, Call, Prepared, Request};
 
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "gru/forward",
@@ -85,5 +85,10 @@ pub fn forward_saving(gpu: &Gpu, reset: Reset, inputs: &Inputs, options: &Option
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    recurrent::prepare(gpu, Cell::Gru(Reset::After).with_settings(&request.settings)?, request)
+    recurrent::prepare(gpu, Cell::Gru(Reset::After), request)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    recurrent::apply(Cell::Gru(Reset::After), call)
 }

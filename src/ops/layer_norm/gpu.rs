@@ -3,7 +3,8 @@
 use super::kernels::{Backward, BackwardParams, BackwardWeight, Forward, ForwardParams, WeightParams};
 use super::{Kind, NormOptions, Problem};
 use crate::gpu::{Bind, Gpu, Tensor, View, Work, spread};
-use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::{Prepared, Request, sum};
 use crate::{DType, Error, Result};
 
@@ -244,19 +245,16 @@ fn over_rows(
 /// Runs the request on a device.
 pub(crate) fn prepare(gpu: &Gpu, kind: Kind, request: &Request) -> Result<Prepared> {
     Problem::of(kind, request)?;
-    let options = NormOptions::of(kind, &request.settings)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (x, weight, bias, d_y) = (tensor("x")?, tensor("weight")?, tensor("bias")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let Normalized { y, saved } = normalize(&gpu, kind, &x, weight.as_ref(), bias.as_ref(), &options)?;
-        let mut out = vec![("y".to_string(), y)];
-        if let Some(d_y) = &d_y {
-            let d = differentiate(&gpu, kind, &x, weight.as_ref(), bias.is_some(), &saved, d_y)?;
-            let gradients = [("d_x", Some(d.d_x)), ("d_weight", d.d_weight), ("d_bias", d.d_bias)];
-            out.extend(gradients.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?))));
-        }
-        Ok(out)
+    call::prepare(gpu, kind.op(), request, move |call| apply(kind, call), call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(crate) fn apply(kind: Kind, call: Call) -> Result<Applied> {
+    let options = NormOptions::of(kind, &call.settings)?;
+    let Normalized { y, saved } = normalize(&call.gpu, kind, call.tensor("x")?, call.optional("weight"), call.optional("bias"), &options)?;
+    Ok(Applied::new([("y", y)], move |d| {
+        let (weight, bias) = (call.optional("weight"), call.optional("bias").is_some());
+        let d = differentiate(&call.gpu, kind, call.tensor("x")?, weight, bias, &saved, upstream(kind.op(), d, "d_y")?)?;
+        Ok([("d_x", Some(d.d_x)), ("d_weight", d.d_weight), ("d_bias", d.d_bias)])
     }))
 }

@@ -25,12 +25,14 @@ mod kernels;
 mod problem;
 
 pub use gpu::{Gradients, Normalized, Saved, backward, forward};
-pub(crate) use gpu::{differentiate, normalize, prepare};
+pub(crate) use gpu::{apply, differentiate, normalize, prepare};
 pub(crate) use kernels::{kernels, tunings};
 pub use problem::{Kind, NormOptions, Problem};
 pub(crate) use problem::{SHAPE, cost, draw};
 
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 
@@ -70,6 +72,10 @@ impl Operation for LayerNorm {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         prepare(gpu, Kind::Layer, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(Kind::Layer, call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

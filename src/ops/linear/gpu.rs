@@ -3,7 +3,8 @@
 use super::{OP, Problem};
 use crate::Result;
 use crate::gpu::{Gpu, Tensor};
-use crate::ops::host::{expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::expect_shape;
 use crate::ops::matmul::{self, MatmulOptions};
 use crate::ops::{Prepared, Request, sum};
 
@@ -48,17 +49,15 @@ pub fn backward(gpu: &Gpu, x: &Tensor, weight: &Tensor, bias: bool, d_y: &Tensor
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (x, weight, bias, d_y) = (tensor("x")?, tensor("weight")?, tensor("bias")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let [Some(x), Some(weight)] = [x, weight] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, &weight, bias.as_ref())?)];
-        if let Some(d_y) = &d_y {
-            let d = backward(&gpu, &x, &weight, bias.is_some(), d_y)?;
-            out.extend([("d_x".to_string(), d.d_x), ("d_weight".to_string(), d.d_weight)]);
-            out.extend(d.d_bias.map(|d_bias| ("d_bias".to_string(), d_bias)));
-        }
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let y = forward(&call.gpu, call.tensor("x")?, call.tensor("weight")?, call.optional("bias"))?;
+    Ok(Applied::new([("y", y)], move |d| {
+        let bias = call.optional("bias").is_some();
+        let d = backward(&call.gpu, call.tensor("x")?, call.tensor("weight")?, bias, upstream(OP, d, "d_y")?)?;
+        Ok([("d_x", Some(d.d_x)), ("d_weight", Some(d.d_weight)), ("d_bias", d.d_bias)])
     }))
 }

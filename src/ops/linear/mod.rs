@@ -17,7 +17,7 @@ mod gpu;
 pub use gpu::{Gradients, backward, forward};
 
 use super::host::{elements, expect_shape, expect_upstream, f32_bytes, misfit, normals, parse_sizes, required, wrong_shape};
-use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::Result;
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -112,6 +112,10 @@ impl Operation for Linear {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

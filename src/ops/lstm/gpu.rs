@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Params};
 use crate::ops::recurrent::{self, Cell, FIELDS, Inputs, Options, Outputs, PeepParams, Saved};
-use crate::ops::{Prepared, Request};
+use crate::ops::{Applied, Call, Prepared, Request};
 
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "lstm/forward",
@@ -105,5 +105,10 @@ pub fn forward_saving(gpu: &Gpu, inputs: &Inputs, options: &Options) -> Result<(
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    recurrent::prepare(gpu, Cell::Lstm.with_settings(&request.settings)?, request)
+    recurrent::prepare(gpu, Cell::Lstm, request)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    recurrent::apply(Cell::Lstm, call)
 }

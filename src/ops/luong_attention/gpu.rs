@@ -4,9 +4,10 @@ use super::cosine::{self, Cosine};
 use super::{LuongOptions, OP, Problem, Score, Shapes};
 use crate::gpu::{Gpu, Tensor};
 use crate::ops::additive_attention::{Additive, AdditiveGradients, Projected};
+use crate::ops::call::{self, Applied};
 use crate::ops::context::Sequences;
 use crate::ops::context::gpu::{Context, rows, stride};
-use crate::ops::host::{expect_dtype, float_tensor, plain_tensor};
+use crate::ops::host::expect_dtype;
 use crate::ops::product::Matrices;
 use crate::ops::projection::Projection;
 use crate::ops::strided::Dims;
@@ -257,23 +258,28 @@ pub fn backward(
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = LuongOptions::of(&request.settings)?;
-    let float = |name| float_tensor(gpu, request, name, DType::F32);
-    let (query, keys, values, key_mask) = (float("query")?, float("keys")?, float("values")?, plain_tensor(gpu, request, "key_mask")?);
-    let (w, v, d_context, d_weights) = (float("w")?, float("v")?, float("d_context")?, float("d_weights")?);
-    let gpu = gpu.clone();
-    let [Some(query), Some(keys), Some(values)] = [query, keys, values] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let inputs = Inputs { query: &query, keys: &keys, values: &values, w: w.as_ref(), v: v.as_ref(), key_mask: key_mask.as_ref() };
-        let attended = forward(&gpu, &inputs, &options)?;
-        let upstream = [d_context.as_ref(), d_weights.as_ref()];
-        let wanted = upstream.iter().any(Option::is_some);
-        let gradients = wanted.then(|| backward(&gpu, &inputs, &attended, upstream[0], upstream[1], &options)).transpose()?;
-        let mut out = vec![("context", Some(attended.context)), ("weights", Some(attended.weights))];
-        if let Some(d) = gradients {
-            out.extend([("d_query", Some(d.d_query)), ("d_keys", Some(d.d_keys)), ("d_values", Some(d.d_values))]);
-            out.extend([("d_w", d.d_w), ("d_v", d.d_v)]);
-        }
-        Ok(out.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?))).collect())
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: call::Call) -> Result<Applied> {
+    let options = LuongOptions::of(&call.settings)?;
+    let attended = forward(&call.gpu, &inputs(&call)?, &options)?;
+    let outputs = [("context", attended.context.clone()), ("weights", attended.weights.clone())];
+    Ok(Applied::new(outputs, move |d| {
+        let d = backward(&call.gpu, &inputs(&call)?, &attended, d.get("d_context"), d.get("d_weights"), &options)?;
+        let sides = [("d_query", Some(d.d_query)), ("d_keys", Some(d.d_keys)), ("d_values", Some(d.d_values))];
+        Ok(sides.into_iter().chain([("d_w", d.d_w), ("d_v", d.d_v)]))
     }))
+}
+
+fn inputs(call: &call::Call) -> Result<Inputs<'_>> {
+    Ok(Inputs {
+        query: call.tensor("query")?,
+        keys: call.tensor("keys")?,
+        values: call.tensor("values")?,
+        w: call.optional("w"),
+        v: call.optional("v"),
+        key_mask: call.optional("key_mask"),
+    })
 }

@@ -37,7 +37,9 @@ pub use gpu::{Attended, Gradients, Inputs, backward, forward};
 use super::additive_attention::SCORE_FLOPS;
 use super::context::{self, Sequences};
 use super::host::{elements, expect_shape, misfit, normals, wrong_shape};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, parse_shape,
+};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, DType, Error, Result};
 
@@ -267,6 +269,10 @@ impl Operation for LuongAttention {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

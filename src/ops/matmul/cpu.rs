@@ -2,7 +2,7 @@
 
 use super::{OP, Operand, Problem};
 use crate::ops::broadcast::{offsets, readers};
-use crate::ops::host::{reals, required};
+use crate::ops::host::{self, reals, required};
 use crate::ops::{Real, References, Request, Values, parallel};
 use crate::{Array, Result};
 
@@ -65,7 +65,7 @@ pub fn run<R: Real>(request: &Request) -> Result<References> {
     let problem = Problem::of(request)?;
     let Problem { m, k, n, .. } = problem;
     let dtype = request.settings.dtype(OP)?;
-    let stored = |name: &str| required(OP, request, name).map(|array| array.to_float(dtype));
+    let stored = |name: &str| required(OP, request, name).map(|array| host::stored(array, dtype));
     let a: Matrices<R> = Matrices::of(&problem.a, [m, k], &stored("a")?);
     let b: Matrices<R> = Matrices::of(&problem.b, [k, n], &stored("b")?);
     // Which matrix of each operand a batch reads.

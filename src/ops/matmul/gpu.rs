@@ -5,7 +5,8 @@ use super::thin::{self, Thin};
 use super::units::Units;
 use super::{MatmulOptions, OP, Operand, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Choice, Gpu, Kernel, Knobs, Tensor, Variant};
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats, rounded_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape, floats};
 use crate::ops::product::{self, Extra, Matrices, Product, TILE, Tiled};
 use crate::ops::strided::contiguous;
 use crate::ops::{Prepared, Request, Tuning, sum};
@@ -349,20 +350,20 @@ fn matrices<'a>(tensor: &'a Tensor, operand: &'a Operand) -> Matrices<'a> {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = MatmulOptions::of(&request.settings)?;
     let dtype = request.settings.dtype(OP)?;
-    let tensor = |name| float_tensor(gpu, request, name, dtype);
-    let (a, b, d_y) = (tensor("a")?, tensor("b")?, tensor("d_y")?);
-    let bias = rounded_tensor(gpu, request, "bias", dtype)?;
-    let gpu = gpu.clone();
-    let [Some(a), Some(b)] = [a, b] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &a, &b, bias.as_ref(), &options)?)];
-        if let Some(d_y) = &d_y {
-            let d = backward(&gpu, &a, &b, bias.is_some(), d_y, &options)?;
-            out.extend([("d_a".to_string(), d.d_a), ("d_b".to_string(), d.d_b)]);
-            out.extend(d.d_bias.map(|d_bias| ("d_bias".to_string(), d_bias)));
-        }
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, |name, array| match name {
+        "bias" => array.to_float(dtype).to_float(DType::F32),
+        _ => array.to_float(dtype),
+    })
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = MatmulOptions::of(&call.settings)?;
+    let y = forward(&call.gpu, call.tensor("a")?, call.tensor("b")?, call.optional("bias"), &options)?;
+    Ok(Applied::new([("y", y)], move |d| {
+        let bias = call.optional("bias").is_some();
+        let d = backward(&call.gpu, call.tensor("a")?, call.tensor("b")?, bias, upstream(OP, d, "d_y")?, &options)?;
+        Ok([("d_a", Some(d.d_a)), ("d_b", Some(d.d_b)), ("d_bias", d.d_bias)])
     }))
 }

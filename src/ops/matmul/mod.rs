@@ -25,7 +25,9 @@ pub use gpu::{Gradients, backward, forward};
 
 use super::broadcast;
 use super::host::{elements, expect_shape, expect_upstream, misfit, normals, parse_product, required};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+};
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{DType, Error, Result};
@@ -233,6 +235,10 @@ impl Operation for Matmul {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

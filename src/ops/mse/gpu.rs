@@ -2,7 +2,8 @@
 
 use super::{OP, Problem};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Tensor, Variant, Work};
-use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::loss::elements::{ElementParams, Elements, FIELDS, LANES, record};
 use crate::ops::loss::{self, Reduction};
 use crate::ops::{Prepared, Request};
@@ -115,17 +116,17 @@ fn check_types(x: &Tensor, target: &Tensor) -> Result<()> {
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let Problem { reduction, .. } = Problem::of(request)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (x, target, d_loss) = (tensor("x")?, tensor("target")?, tensor("d_loss")?);
-    let gpu = gpu.clone();
-    let (Some(x), Some(target)) = (x, target) else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("loss".to_string(), forward(&gpu, &x, &target, reduction)?)];
-        if let Some(d_loss) = &d_loss {
-            let Gradients { d_x, d_target } = backward(&gpu, &x, &target, d_loss, reduction)?;
-            out.extend([("d_x".to_string(), d_x), ("d_target".to_string(), d_target)]);
-        }
-        Ok(out)
+    Problem::of(request)?;
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let reduction = Reduction::of(OP, &call.settings)?;
+    let loss = forward(&call.gpu, call.tensor("x")?, call.tensor("target")?, reduction)?;
+    Ok(Applied::new([("loss", loss)], move |d| {
+        let d_loss = upstream(OP, d, "d_loss")?;
+        let Gradients { d_x, d_target } = backward(&call.gpu, call.tensor("x")?, call.tensor("target")?, d_loss, reduction)?;
+        Ok([("d_x", d_x), ("d_target", d_target)])
     }))
 }

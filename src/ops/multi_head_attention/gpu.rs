@@ -4,7 +4,8 @@ use super::heads::{Heads, Lse};
 use super::{MultiHeadOptions, OP, Problem, Shapes};
 use crate::gpu::{Gpu, Tensor};
 use crate::ops::attention::composed::fill;
-use crate::ops::host::{expect_dtype, expect_shape, float_tensor, plain_tensor};
+use crate::ops::call::{self, Applied, Call};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::product::Matrices;
 use crate::ops::projection::Projection;
 use crate::ops::{Prepared, Request};
@@ -224,36 +225,32 @@ impl Attended {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = MultiHeadOptions::of(&request.settings)?;
-    let float = |name| float_tensor(gpu, request, name, DType::F32);
-    let (query, key, value, key_keep) = (float("query")?, float("key")?, float("value")?, plain_tensor(gpu, request, "key_keep")?);
-    let (in_weight, in_bias) = (float("in_proj_weight")?, float("in_proj_bias")?);
-    let (out_weight, out_bias) = (float("out_proj_weight")?, float("out_proj_bias")?);
-    let (d_o, d_probs) = (float("d_o")?, float("d_probs")?);
-    let gpu = gpu.clone();
-    let [Some(query), Some(key), Some(value), Some(in_weight), Some(out_weight)] = [query, key, value, in_weight, out_weight] else {
-        unreachable!("a request has its required tensors")
-    };
-    Ok(Box::new(move || {
-        let inputs = Inputs {
-            query: &query,
-            key: &key,
-            value: &value,
-            in_proj_weight: &in_weight,
-            in_proj_bias: in_bias.as_ref(),
-            out_proj_weight: &out_weight,
-            out_proj_bias: out_bias.as_ref(),
-            key_keep: key_keep.as_ref(),
-        };
-        let attended = forward(&gpu, &inputs, &options)?;
-        let wanted = d_o.is_some() || d_probs.is_some();
-        let gradients = wanted.then(|| backward(&gpu, &inputs, &attended, d_o.as_ref(), d_probs.as_ref(), &options)).transpose()?;
-        let mut out = vec![("o", Some(attended.o)), ("probs", attended.probs)];
-        if let Some(d) = gradients {
-            out.extend([("d_query", Some(d.d_query)), ("d_key", Some(d.d_key)), ("d_value", Some(d.d_value))]);
-            out.extend([("d_in_proj_weight", Some(d.d_in_proj_weight)), ("d_in_proj_bias", d.d_in_proj_bias)]);
-            out.extend([("d_out_proj_weight", Some(d.d_out_proj_weight)), ("d_out_proj_bias", d.d_out_proj_bias)]);
-        }
-        Ok(out.into_iter().filter_map(|(name, tensor)| Some((name.to_string(), tensor?))).collect())
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = MultiHeadOptions::of(&call.settings)?;
+    let attended = forward(&call.gpu, &inputs(&call)?, &options)?;
+    let outputs = [("o", Some(attended.o.clone())), ("probs", attended.probs.clone())];
+    Ok(Applied::new(outputs, move |d| {
+        let d = backward(&call.gpu, &inputs(&call)?, &attended, d.get("d_o"), d.get("d_probs"), &options)?;
+        let sides = [("d_query", Some(d.d_query)), ("d_key", Some(d.d_key)), ("d_value", Some(d.d_value))];
+        let weights = [("d_in_proj_weight", Some(d.d_in_proj_weight)), ("d_out_proj_weight", Some(d.d_out_proj_weight))];
+        let biases = [("d_in_proj_bias", d.d_in_proj_bias), ("d_out_proj_bias", d.d_out_proj_bias)];
+        Ok(sides.into_iter().chain(weights).chain(biases))
     }))
+}
+
+fn inputs(call: &Call) -> Result<Inputs<'_>> {
+    Ok(Inputs {
+        query: call.tensor("query")?,
+        key: call.tensor("key")?,
+        value: call.tensor("value")?,
+        in_proj_weight: call.tensor("in_proj_weight")?,
+        in_proj_bias: call.optional("in_proj_bias"),
+        out_proj_weight: call.tensor("out_proj_weight")?,
+        out_proj_bias: call.optional("out_proj_bias"),
+        key_keep: call.optional("key_keep"),
+    })
 }

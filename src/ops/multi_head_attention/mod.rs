@@ -34,7 +34,8 @@ use super::attention::Path;
 use super::context::{self, each};
 use super::host::{elements, expect_shape, expect_upstream, misfit, normals, wrong_shape};
 use super::{
-    Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning, parse_shape,
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+    parse_shape,
 };
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Array, DType, Error, Result};
@@ -256,6 +257,10 @@ impl Operation for MultiHeadAttention {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -20,6 +20,16 @@ impl<R: Real> Element<R> {
         Element { p, buf: R::ZERO, m: R::ZERO, v: R::ZERO, vmax: R::ZERO }
     }
 
+    /// The state of this name.
+    fn state(&mut self, name: &str) -> &mut R {
+        match name {
+            "buf" => &mut self.buf,
+            "m" => &mut self.m,
+            "v" => &mut self.v,
+            _ => &mut self.vmax,
+        }
+    }
+
     /// Step t with the gradient g.
     fn step(self, mut g: R, t: usize, options: &OptimizerOptions) -> Self {
         let Element { mut p, mut buf, mut m, mut v, mut vmax } = self;
@@ -58,8 +68,20 @@ impl<R: Real> Element<R> {
     }
 }
 
+/// Step t in f64 of a parameter that is on the host: `state` has one list for each of [`OptimizerOptions::states`], and goes on.
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) fn step(p: &mut [f64], state: &mut [Vec<f64>], g: &[f64], t: u64, options: &OptimizerOptions) {
+    for (i, p) in p.iter_mut().enumerate() {
+        let mut element = Element::new(*p);
+        options.states().iter().zip(&*state).for_each(|(name, values)| *element.state(name) = values[i]);
+        element = element.step(g[i], t as usize, options);
+        *p = element.p;
+        options.states().iter().zip(&mut *state).for_each(|(name, values)| values[i] = *element.state(name));
+    }
+}
+
 /// What a gradient is multiplied by to be no longer than `limit`.
-fn factor<R: Real>(g: &[R], limit: f64) -> R {
+pub(crate) fn factor<R: Real>(g: &[R], limit: f64) -> R {
     // norm = sqrt(sum g²)
     let mut squares = R::ZERO;
     g.iter().for_each(|&g| squares += g * g);
@@ -85,13 +107,7 @@ pub fn run<R: Real>(request: &Request) -> Result<References> {
         results.insert(format!("p{t}"), Values::of(&problem.shape, &p));
     }
     for name in options.states() {
-        let of = |element: &Element<R>| match *name {
-            "buf" => element.buf,
-            "m" => element.m,
-            "v" => element.v,
-            _ => element.vmax,
-        };
-        let state: Vec<R> = elements.iter().map(of).collect();
+        let state: Vec<R> = elements.iter_mut().map(|element| *element.state(name)).collect();
         results.insert(name.to_string(), Values::of(&problem.shape, &state));
     }
     Ok(results)

@@ -32,7 +32,7 @@
 
 mod cases;
 mod clip;
-mod cpu;
+pub(crate) mod cpu;
 mod gpu;
 mod gradients;
 mod options;

@@ -103,7 +103,7 @@ impl OptimizerOptions {
     ///
     /// # Errors
     /// [`Error::Argument`].
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         for (key, value) in [("lr", self.lr), ("eps", self.eps), ("weight_decay", self.weight_decay), ("momentum", self.momentum)] {
             check_number(key, value)?;
         }

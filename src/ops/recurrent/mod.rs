@@ -43,6 +43,6 @@ pub use gpu::{Gradients, Inputs, Outputs, Saved, Upstream, WeightGradients, Weig
 pub(crate) use kernels::FIELDS;
 pub use options::{Cell, Nonlinearity, Options, Reset};
 pub(crate) use peep::PeepParams;
-pub(crate) use prepare::prepare;
+pub(crate) use prepare::{apply, prepare};
 pub use problem::{CellShapes, Peep, Problem, Shapes, suffix};
 pub(crate) use tile::tunings;

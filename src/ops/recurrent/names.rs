@@ -1,7 +1,9 @@
 //! Layers and directions, read off the names of a request's weights.
 
+use std::collections::BTreeMap;
+
 use super::{Cell, Peep, suffix};
-use crate::ops::{Input, Request};
+use crate::ops::Input;
 use crate::{Error, Result};
 
 /// Errors list this many names and then end in an ellipsis.
@@ -18,15 +20,15 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// Finds the weights of a request, and whether each layer and direction has the same ones.
+    /// Finds the weights among tensors by name, and whether each layer and direction has the same ones.
     ///
     /// # Errors
     /// [`Error::Tensors`] that names what is missing.
-    pub fn of(cell: Cell, request: &Request) -> Result<Self> {
+    pub fn of<T>(cell: Cell, tensors: &BTreeMap<String, T>) -> Result<Self> {
         let op = cell.op();
         let places = |name: &'static str| {
             let input = Input::layered(name, "");
-            request.tensors.keys().filter_map(move |tensor| input.place(tensor))
+            tensors.keys().filter_map(move |tensor| input.place(tensor))
         };
         let has = |name| places(name).next().is_some();
         let all = ["weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr", "peep"];
@@ -34,7 +36,7 @@ impl Named {
         let layers = every().map(|(layer, _)| layer + 1).max().unwrap_or(1);
         let directions = every().map(|(_, direction)| direction + 1).max().unwrap_or(1);
         let (bias, projection) = (has("bias_ih") || has("bias_hh"), has("weight_hr"));
-        let peep = match (request.tensor("peep").is_some(), has("peep")) {
+        let peep = match (tensors.contains_key("peep"), has("peep")) {
             (false, false) => Peep::None,
             (true, false) => Peep::Shared,
             (false, true) => Peep::Each,
@@ -47,7 +49,7 @@ impl Named {
         let bases: Vec<&str> = all.into_iter().zip(used).filter(|&(_, used)| used).map(|(base, _)| base).collect();
         let named = |cell: usize| bases.iter().map(move |base| format!("{base}{}", suffix(cell / directions, cell % directions)));
         let mut expected = (0..layers * directions).flat_map(named);
-        let missing: Vec<String> = expected.clone().filter(|name| request.tensor(name).is_none()).take(LISTED + 1).collect();
+        let missing: Vec<String> = expected.clone().filter(|name| !tensors.contains_key(name)).take(LISTED + 1).collect();
         if missing.is_empty() {
             return Ok(Named { layers, directions, bias, projection, peep });
         }

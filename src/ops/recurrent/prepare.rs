@@ -1,112 +1,91 @@
-//! A request by names, run on a device.
-
-use std::collections::BTreeMap;
+//! Tensors by names, run on a device.
 
 use super::gpu::{Gradients, Inputs, Outputs, Upstream, Weights, backward, forward, forward_saving};
-use super::{Cell, Options, Peep, Problem, suffix};
-use crate::Result;
+use super::names::Named;
+use super::{Cell, Options, Problem, suffix};
 use crate::gpu::{Gpu, Tensor};
-use crate::ops::host::float_tensor;
+use crate::ops::call::{self, Applied, Call};
 use crate::ops::{Prepared, Request};
-use crate::{DType, Error};
-
-/// The tensors of a request on a device, by name.
-struct Tensors {
-    by_name: BTreeMap<String, Tensor>,
-    problem: Problem,
-    lengths: Option<Vec<i32>>,
-}
-
-impl Tensors {
-    fn new(gpu: &Gpu, cell: Cell, request: &Request) -> Result<Self> {
-        let problem = Problem::of(cell, request)?;
-        let lengths = request.tensor("lengths").map(|_| problem.lengths_of(request)).transpose()?;
-        let lengths = lengths.map(|lengths| lengths.into_iter().map(|length| length as i32).collect());
-        let mut by_name = BTreeMap::new();
-        for name in request.tensors.keys().filter(|name| *name != "lengths") {
-            by_name.extend(float_tensor(gpu, request, name, DType::F32)?.map(|tensor| (name.clone(), tensor)));
-        }
-        Ok(Tensors { by_name, problem, lengths })
-    }
-
-    fn get(&self, name: &str) -> Option<&Tensor> {
-        self.by_name.get(name)
-    }
-
-    fn weights(&self) -> Result<Vec<Weights<'_>>> {
-        let one = |(layer, direction)| {
-            let own = |base: &str| self.get(&format!("{base}{}", suffix(layer, direction)));
-            let required = |base: &str| {
-                let what = format!("tensor '{base}{}' is missing", suffix(layer, direction));
-                own(base).ok_or(Error::Tensors { op: self.problem.cell.op(), what, expected: "it".into() })
-            };
-            Ok(Weights {
-                weight_ih: required("weight_ih")?,
-                weight_hh: required("weight_hh")?,
-                bias: own("bias_ih").zip(own("bias_hh")).map(<[_; 2]>::from),
-                weight_hr: own("weight_hr"),
-                peep: own("peep"),
-            })
-        };
-        self.problem.places().map(one).collect()
-    }
-
-    fn inputs<'a>(&'a self, weights: &'a [Weights<'a>]) -> Result<Inputs<'a>> {
-        let missing = || Error::Tensors { op: self.problem.cell.op(), what: "tensor 'x' is missing".into(), expected: "x".into() };
-        Ok(Inputs {
-            x: self.get("x").ok_or_else(missing)?,
-            h0: self.get("h0"),
-            c0: self.get("c0"),
-            lengths: self.lengths.as_deref(),
-            weights,
-            peep: self.get("peep"),
-        })
-    }
-
-    /// The gradients of the inputs that there are.
-    fn named(&self, gradients: Gradients) -> Vec<(String, Tensor)> {
-        let Gradients { d_x, d_h0, d_c0, weights, d_peep } = gradients;
-        let mut out = vec![("d_x".to_string(), d_x)];
-        out.extend(self.get("h0").map(|_| ("d_h0".to_string(), d_h0)));
-        out.extend(self.get("c0").and(d_c0).map(|d_c0| ("d_c0".to_string(), d_c0)));
-        out.extend(d_peep.filter(|_| self.problem.peep == Peep::Shared).map(|d_peep| ("d_peep".to_string(), d_peep)));
-        for ((layer, direction), own) in self.problem.places().zip(weights) {
-            let [d_bias_ih, d_bias_hh] = own.d_bias.map_or([None, None], |bias| bias.map(Some));
-            let all = [
-                ("weight_ih", Some(own.d_weight_ih)),
-                ("weight_hh", Some(own.d_weight_hh)),
-                ("bias_ih", d_bias_ih),
-                ("bias_hh", d_bias_hh),
-                ("weight_hr", own.d_weight_hr),
-                ("peep", own.d_peep),
-            ];
-            let suffix = suffix(layer, direction);
-            out.extend(all.into_iter().filter_map(|(base, tensor)| Some((format!("d_{base}{suffix}"), tensor?))));
-        }
-        out
-    }
-}
+use crate::{Error, Result};
 
 /// Runs the request on a device.
 pub(crate) fn prepare(gpu: &Gpu, cell: Cell, request: &Request) -> Result<Prepared> {
-    let tensors = Tensors::new(gpu, cell, request)?;
-    let p = tensors.problem;
-    let options = Options { batch_first: p.batch_first, directions: p.directions, dropout_p: p.dropout_p, seed: p.seed };
-    let training = request.wants_gradients();
-    let gpu = gpu.clone();
-    Ok(Box::new(move || {
-        let weights = tensors.weights()?;
-        let inputs = tensors.inputs(&weights)?;
-        let named = |outputs: Outputs| {
-            let cn = outputs.cn.map(|cn| ("cn".to_string(), cn));
-            [("y".to_string(), outputs.y), ("hn".to_string(), outputs.hn)].into_iter().chain(cn).collect::<Vec<_>>()
-        };
-        if !training {
-            return Ok(named(forward(&gpu, cell, &inputs, &options)?));
+    Problem::of(cell.with_settings(&request.settings)?, request)?.lengths_of(request)?;
+    call::prepare(gpu, cell.op(), request, move |call| apply(cell, call), call::as_f32)
+}
+
+/// The operation on tensors that are on a device. Without `training` nothing is kept, and there is no way back.
+pub(crate) fn apply(cell: Cell, call: Call) -> Result<Applied> {
+    let cell = cell.with_settings(&call.settings)?;
+    let named = Named::of(cell, &call.tensors)?;
+    let options = Options { directions: named.directions, ..Options::from_settings(cell.op(), &call.settings)? };
+    let (outputs, saved) = {
+        let weights = weights(&call, &named)?;
+        let inputs = inputs(&call, &weights)?;
+        if call.training {
+            let (outputs, saved) = forward_saving(&call.gpu, cell, &inputs, &options)?;
+            (outputs, Some(saved))
+        } else {
+            (forward(&call.gpu, cell, &inputs, &options)?, None)
         }
-        let (outputs, saved) = forward_saving(&gpu, cell, &inputs, &options)?;
-        let upstream = Upstream { d_y: tensors.get("d_y"), d_hn: tensors.get("d_hn"), d_cn: tensors.get("d_cn") };
-        let gradients = backward(&gpu, &inputs, saved, &upstream)?;
-        Ok(named(outputs).into_iter().chain(tensors.named(gradients)).collect())
+    };
+    let Outputs { y, hn, cn } = outputs;
+    Ok(Applied::new([("y", Some(y)), ("hn", Some(hn)), ("cn", cn)], move |d| {
+        let untrained = || Error::Tensors { op: cell.op(), what: "nothing was kept".into(), expected: "a forward for training".into() };
+        let weights = weights(&call, &named)?;
+        let upstream = Upstream { d_y: d.get("d_y"), d_hn: d.get("d_hn"), d_cn: d.get("d_cn") };
+        let gradients = backward(&call.gpu, &inputs(&call, &weights)?, saved.ok_or_else(untrained)?, &upstream)?;
+        Ok(gradients_by_name(&call, &named, gradients))
     }))
+}
+
+fn places(named: &Named) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let Named { layers, directions, .. } = *named;
+    (0..layers * directions).map(move |n| (n / directions, n % directions))
+}
+
+fn weights<'a>(call: &'a Call, named: &Named) -> Result<Vec<Weights<'a>>> {
+    let one = |(layer, direction)| {
+        let own = |base: &str| call.optional(&format!("{base}{}", suffix(layer, direction)));
+        Ok(Weights {
+            weight_ih: call.tensor(&format!("weight_ih{}", suffix(layer, direction)))?,
+            weight_hh: call.tensor(&format!("weight_hh{}", suffix(layer, direction)))?,
+            bias: own("bias_ih").zip(own("bias_hh")).map(<[_; 2]>::from),
+            weight_hr: own("weight_hr"),
+            peep: own("peep"),
+        })
+    };
+    places(named).map(one).collect()
+}
+
+fn inputs<'a>(call: &'a Call, weights: &'a [Weights<'a>]) -> Result<Inputs<'a>> {
+    Ok(Inputs {
+        x: call.tensor("x")?,
+        h0: call.optional("h0"),
+        c0: call.optional("c0"),
+        lengths: call.list("lengths"),
+        weights,
+        peep: call.optional("peep"),
+    })
+}
+
+/// The gradients of the inputs that there are.
+fn gradients_by_name(call: &Call, named: &Named, gradients: Gradients) -> Vec<(String, Option<Tensor>)> {
+    let Gradients { d_x, d_h0, d_c0, weights, d_peep } = gradients;
+    let given = |name: &str, gradient: Option<Tensor>| (format!("d_{name}"), gradient.filter(|_| call.optional(name).is_some()));
+    let mut out = vec![given("x", Some(d_x)), given("h0", Some(d_h0)), given("c0", d_c0), given("peep", d_peep)];
+    for ((layer, direction), own) in places(named).zip(weights) {
+        let [d_bias_ih, d_bias_hh] = own.d_bias.map_or([None, None], |bias| bias.map(Some));
+        let all = [
+            ("weight_ih", Some(own.d_weight_ih)),
+            ("weight_hh", Some(own.d_weight_hh)),
+            ("bias_ih", d_bias_ih),
+            ("bias_hh", d_bias_hh),
+            ("weight_hr", own.d_weight_hr),
+            ("peep", own.d_peep),
+        ];
+        let suffix = suffix(layer, direction);
+        out.extend(all.into_iter().map(|(base, tensor)| (format!("d_{base}{suffix}"), tensor)));
+    }
+    out
 }

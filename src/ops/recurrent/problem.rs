@@ -150,7 +150,7 @@ impl Problem {
     /// # Errors
     /// As [`Problem::new`], and [`Error::Tensors`] that names the weights which a layer or direction lacks.
     pub fn of(cell: Cell, request: &Request) -> Result<Self> {
-        let named = Named::of(cell, request)?;
+        let named = Named::of(cell, &request.tensors)?;
         let options = Options { directions: named.directions, ..Options::from_settings(cell.op(), &request.settings)? };
         let shape = |name: &str| request.tensor(name).map(Array::shape);
         let cell_shapes = |n: usize| {

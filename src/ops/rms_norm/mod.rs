@@ -22,8 +22,10 @@ mod gpu;
 pub use super::layer_norm::{Gradients, NormOptions, Normalized, Problem, Saved};
 pub use gpu::{backward, forward};
 
-use super::layer_norm::{Kind, SHAPE, cost, draw, kernels, prepare, tunings};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::layer_norm::{Kind, SHAPE, apply, cost, draw, kernels, prepare, tunings};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 
@@ -63,6 +65,10 @@ impl Operation for RmsNorm {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         prepare(gpu, Kind::Rms, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        apply(Kind::Rms, call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -3,7 +3,7 @@
 use crate::Result;
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel};
 use crate::ops::recurrent::{self, Cell, FIELDS, Inputs, Nonlinearity, Options, Outputs, Saved};
-use crate::ops::{Prepared, Request};
+use crate::ops::{Applied, Call, Prepared, Request};
 
 pub(crate) static FORWARD: Kernel = Kernel {
     name: "rnn/forward",
@@ -49,5 +49,10 @@ pub fn forward_saving(gpu: &Gpu, nonlinearity: Nonlinearity, inputs: &Inputs, op
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    recurrent::prepare(gpu, Cell::Rnn(Nonlinearity::Tanh).with_settings(&request.settings)?, request)
+    recurrent::prepare(gpu, Cell::Rnn(Nonlinearity::Tanh), request)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    recurrent::apply(Cell::Rnn(Nonlinearity::Tanh), call)
 }

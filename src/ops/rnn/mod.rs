@@ -21,7 +21,7 @@ pub use super::recurrent::backward;
 
 use super::recurrent::operation::{self, BATCH_FIRST, DROPOUT_P, H0, HN, LENGTHS, SEED, X, Y};
 use super::recurrent::{self, Cell, Nonlinearity, tunings};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Precision, Prepared, References, Request, Settings, Spec, Tuning};
 use crate::Result;
 use crate::gpu::{AnyVariant, Caps, Gpu};
 
@@ -69,6 +69,10 @@ impl Operation for Rnn {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -2,7 +2,8 @@
 
 use super::{Layout, OP, Problem, RotaryOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
-use crate::ops::host::{expect_dtype, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::expect_dtype;
 use crate::ops::{Prepared, Request};
 use crate::{DType, Error, Result};
 
@@ -146,16 +147,13 @@ impl Rotation<'_> {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = RotaryOptions::of(&request.settings)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (x, positions, d_y) = (tensor("x")?, tensor("positions")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, positions.as_ref(), &options)?)];
-        if let Some(d_y) = &d_y {
-            out.push(("d_x".to_string(), backward(&gpu, d_y, positions.as_ref(), &options)?));
-        }
-        Ok(out)
-    }))
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = RotaryOptions::of(&call.settings)?;
+    let y = forward(&call.gpu, call.tensor("x")?, call.optional("positions"), &options)?;
+    let (gpu, positions) = (call.gpu.clone(), call.optional("positions").cloned());
+    Ok(Applied::new([("y", y)], move |d| Ok([("d_x", backward(&gpu, upstream(OP, d, "d_y")?, positions.as_ref(), &options)?)])))
 }

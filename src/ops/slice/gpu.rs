@@ -1,10 +1,10 @@
 //! Copies between a tensor and some of its indices: transpose's kernel.
 
 use super::{OP, Problem, SliceOptions};
-use crate::DType;
 use crate::Result;
 use crate::gpu::{Gpu, Tensor};
-use crate::ops::host::{expect_float, expect_shape, float_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_float, expect_shape};
 use crate::ops::strided::Dims;
 use crate::ops::transpose::gpu::{clear, copy};
 use crate::ops::{Prepared, Request};
@@ -60,16 +60,13 @@ pub fn backward(gpu: &Gpu, x: &[usize], d_y: &Tensor, options: &SliceOptions) ->
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = SliceOptions::of(&request.settings)?;
-    let tensor = |name| float_tensor(gpu, request, name, DType::F32);
-    let (x, d_y) = (tensor("x")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, &options)?)];
-        if let Some(d_y) = &d_y {
-            out.push(("d_x".to_string(), backward(&gpu, x.shape(), d_y, &options)?));
-        }
-        Ok(out)
-    }))
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = SliceOptions::of(&call.settings)?;
+    let x = call.tensor("x")?;
+    let (y, shape, gpu) = (forward(&call.gpu, x, &options)?, x.shape().to_vec(), call.gpu.clone());
+    Ok(Applied::new([("y", y)], move |d| Ok([("d_x", backward(&gpu, &shape, upstream(OP, d, "d_y")?, &options)?)])))
 }

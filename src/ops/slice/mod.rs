@@ -19,7 +19,7 @@ pub use gpu::{backward, forward};
 
 use super::host::{axis_of, elements, expect_upstream, from_end, misfit, normals, parse_sizes, required};
 use super::transpose::copy_cost;
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Error, Result};
 
@@ -156,6 +156,10 @@ impl Operation for Slice {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -2,7 +2,8 @@
 
 use super::{OP, Problem, SoftmaxOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Choice, Gpu, Kernel, Knobs, Params, Tensor, Variant, View, Work, spread};
-use crate::ops::host::{expect_dtype, expect_shape, plain_tensor};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_shape};
 use crate::ops::strided::Dims;
 use crate::ops::{Prepared, Request};
 use crate::{DType, Error, Result};
@@ -276,16 +277,15 @@ fn check_types(x: &Tensor, mask: Option<&Tensor>) -> Result<()> {
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let options = SoftmaxOptions::of(&request.settings)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (x, mask, d_y) = (tensor("x")?, tensor("mask")?, tensor("d_y")?);
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let Softmaxed { y, lse } = forward(&gpu, &x, mask.as_ref(), &options)?;
-        let d_x = d_y.as_ref().map(|d_y| backward(&gpu, &y, mask.as_ref(), d_y, &options)).transpose()?;
-        let mut out = vec![("y".to_string(), y), ("lse".to_string(), lse)];
-        out.extend(d_x.map(|d_x| ("d_x".to_string(), d_x)));
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = SoftmaxOptions::of(&call.settings)?;
+    let Softmaxed { y, lse } = forward(&call.gpu, call.tensor("x")?, call.optional("mask"), &options)?;
+    let (gpu, mask) = (call.gpu.clone(), call.optional("mask").cloned());
+    Ok(Applied::new([("y", y.clone()), ("lse", lse)], move |d| {
+        Ok([("d_x", backward(&gpu, &y, mask.as_ref(), upstream(OP, d, "d_y")?, &options)?)])
     }))
 }

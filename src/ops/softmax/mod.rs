@@ -24,7 +24,9 @@ pub(crate) use gpu::{Again, Rows};
 pub use gpu::{Softmaxed, backward, forward};
 
 use super::host::{elements, expect_broadcast, expect_upstream, f32_bytes, misfit, normals, parse_sizes, required};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Error, Result};
 
@@ -148,6 +150,10 @@ impl Operation for Softmax {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

@@ -2,8 +2,9 @@
 
 use super::{OP, Problem, SumOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Choice, Gpu, Kernel, Knobs, Params, Tensor, Variant, Work, spread};
+use crate::ops::call::{self, Applied, Call, upstream};
 use crate::ops::host::floats;
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape};
 use crate::ops::strided::Dims;
 use crate::ops::{Prepared, Request, Tuning};
 use crate::{DType, Error, Result};
@@ -272,18 +273,14 @@ pub fn backward(gpu: &Gpu, x: &[usize], d_y: &Tensor, options: &SumOptions) -> R
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let problem = Problem::of(request)?;
-    let options = SumOptions::of(&request.settings)?;
-    let (x, d_y) = (plain_tensor(gpu, request, "x")?, plain_tensor(gpu, request, "d_y")?);
-    // A scalar's gradient may come as [1].
-    let d_y = d_y.map(|d_y| d_y.reshape(&problem.y_shape)).transpose()?;
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, &options)?)];
-        if let Some(d_y) = &d_y {
-            out.push(("d_x".to_string(), backward(&gpu, x.shape(), d_y, &options)?));
-        }
-        Ok(out)
-    }))
+    Problem::of(request)?;
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = SumOptions::of(&call.settings)?;
+    let x = call.tensor("x")?;
+    let (y, shape, gpu) = (forward(&call.gpu, x, &options)?, x.shape().to_vec(), call.gpu.clone());
+    Ok(Applied::new([("y", y)], move |d| Ok([("d_x", backward(&gpu, &shape, upstream(OP, d, "d_y")?, &options)?)])))
 }

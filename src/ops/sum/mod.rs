@@ -17,7 +17,9 @@ pub(crate) use gpu::rows;
 pub use gpu::{backward, forward};
 
 use super::host::{axis_of, elements, expect_upstream, f32_bytes, normals, parse_sizes, required};
-use super::{Arrays, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning};
+use super::{
+    Applied, Arrays, Call, Case, Cost, Input, Key, Operation, Output, Precision, Prepared, References, Request, Settings, Spec, Tuning,
+};
 use crate::gpu::{AnyVariant, Caps, Gpu};
 use crate::{Error, Result};
 
@@ -140,6 +142,10 @@ impl Operation for Sum {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {

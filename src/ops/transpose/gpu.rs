@@ -3,7 +3,8 @@
 use super::tiles::{self, Matrices, Way};
 use super::{OP, Problem, TransposeOptions};
 use crate::gpu::{AnyVariant, Bind, Binding, Caps, Gpu, Kernel, Knobs, Params, Tensor, Variant, View, Work, spread};
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, float_tensor, floats};
+use crate::ops::call::{self, Applied, Call, upstream};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape, floats};
 use crate::ops::strided::{Dims, KERNEL_DIMS, contiguous};
 use crate::ops::{Prepared, Request};
 use crate::{DType, Result};
@@ -144,19 +145,14 @@ impl Problem {
 
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
-    let problem = Problem::of(request)?;
-    let options = TransposeOptions::of(&request.settings)?;
-    let tensor = |name| float_tensor(gpu, request, name, DType::F32);
-    let (x, d_y) = (tensor("x")?, tensor("d_y")?);
-    // A scalar's gradient may come as [1].
-    let d_y = d_y.map(|d_y| d_y.reshape(&problem.y_shape)).transpose()?;
-    let gpu = gpu.clone();
-    let Some(x) = x else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("y".to_string(), forward(&gpu, &x, &options)?)];
-        if let Some(d_y) = &d_y {
-            out.push(("d_x".to_string(), backward(&gpu, x.shape(), d_y, &options)?));
-        }
-        Ok(out)
-    }))
+    Problem::of(request)?;
+    call::prepare(gpu, OP, request, apply, call::as_f32)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let options = TransposeOptions::of(&call.settings)?;
+    let x = call.tensor("x")?;
+    let (y, shape, gpu) = (forward(&call.gpu, x, &options)?, x.shape().to_vec(), call.gpu.clone());
+    Ok(Applied::new([("y", y)], move |d| Ok([("d_x", backward(&gpu, &shape, upstream(OP, d, "d_y")?, &options)?)])))
 }

@@ -2,8 +2,9 @@
 
 use super::{OP, Problem};
 use crate::gpu::{AnyVariant, Binding, Caps, Gpu, Kernel, Knobs, Tensor, Variant};
+use crate::ops::call::{self, Applied, Call, upstream};
 use crate::ops::host::floats;
-use crate::ops::host::{expect_dtype, expect_float, expect_shape, plain_tensor};
+use crate::ops::host::{expect_dtype, expect_float, expect_shape};
 use crate::ops::matmul::gpu::Broadcast;
 use crate::ops::product::{self, Extra, Matrices, Product, Tiled};
 use crate::ops::strided::contiguous;
@@ -239,16 +240,15 @@ fn check_types(weights: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<()
 /// Runs the request on a device.
 pub(super) fn prepare(gpu: &Gpu, request: &Request) -> Result<Prepared> {
     Problem::of(request)?;
-    let tensor = |name| plain_tensor(gpu, request, name);
-    let (weights, v, mask, d_o) = (tensor("weights")?, tensor("v")?, tensor("mask")?, tensor("d_o")?);
-    let gpu = gpu.clone();
-    let [Some(weights), Some(v)] = [weights, v] else { unreachable!("a request has its required tensors") };
-    Ok(Box::new(move || {
-        let mut out = vec![("o".to_string(), forward(&gpu, &weights, &v, mask.as_ref())?)];
-        if let Some(d_o) = &d_o {
-            let d = backward(&gpu, &weights, &v, mask.as_ref(), d_o)?;
-            out.extend([("d_weights".to_string(), d.d_weights), ("d_v".to_string(), d.d_v)]);
-        }
-        Ok(out)
+    call::prepare(gpu, OP, request, apply, call::as_it_is)
+}
+
+/// The operation on tensors that are on a device.
+pub(super) fn apply(call: Call) -> Result<Applied> {
+    let o = forward(&call.gpu, call.tensor("weights")?, call.tensor("v")?, call.optional("mask"))?;
+    Ok(Applied::new([("o", o)], move |d| {
+        let (weights, v, d_o) = (call.tensor("weights")?, call.tensor("v")?, upstream(OP, d, "d_o")?);
+        let d = backward(&call.gpu, weights, v, call.optional("mask"), d_o)?;
+        Ok([("d_weights", d.d_weights), ("d_v", d.d_v)])
     }))
 }

@@ -22,7 +22,7 @@ pub use gpu::{Gradients, backward, forward};
 
 use super::broadcast;
 use super::host::{elements, expect_broadcast, expect_upstream, f32_bytes, misfit, normals, parse_product, required};
-use super::{Arrays, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
+use super::{Applied, Arrays, Call, Case, Cost, Input, Operation, Output, Precision, Prepared, References, Request, Settings, Spec};
 use crate::Result;
 use crate::array::show_shape;
 use crate::gpu::{AnyVariant, Caps, Gpu};
@@ -141,6 +141,10 @@ impl Operation for WeightedSum {
 
     fn prepare(&self, gpu: &Gpu, request: &Request) -> Result<Prepared> {
         gpu::prepare(gpu, request)
+    }
+
+    fn apply(&self, call: Call) -> Result<Applied> {
+        gpu::apply(call)
     }
 
     fn reference(&self, request: &Request, precision: Precision) -> Result<References> {
