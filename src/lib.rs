@@ -59,6 +59,7 @@ pub mod gpu;
 #[cfg(feature = "cli")]
 pub mod io;
 pub mod ops;
+pub mod tasks;
 
 pub use array::{Array, DType, Data};
 #[doc(hidden)]
