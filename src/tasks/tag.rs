@@ -52,7 +52,7 @@ pub fn generate(sizes: &Sizes, seed: u64) -> Result<Split<Tagged>> {
     let (mut rng, calendar) = (Rng::new(seed), dates::calendar());
     Split::draw("tag", sizes, |share| {
         let mut sentence = Tagged::default();
-        let mut clause = |sentence: &mut Tagged, rng: &mut Rng| {
+        let clause = |sentence: &mut Tagged, rng: &mut Rng| {
             for word in CLAUSES[rng.below(CLAUSES.len())].split(' ') {
                 match word {
                     "P" => sentence.push(&names::person(rng, share), None),
