@@ -32,6 +32,7 @@
 //!   [`ops::rms_norm`], [`ops::rotary_embedding`], [`ops::embedding`], [`ops::cross_entropy`], [`ops::mse`], [`ops::binary_cross_entropy`].
 //!   [`ops::REGISTRY`] lists them.
 //!   [`ops::attention::KvCache`] keeps keys and values between calls, for decoding.
+//! - [`tasks`]: data that models learn from: generated or read, as indices in batches, and how good answers are.
 //! - [`ops::check`]: the comparison with the reference, and the budget that decides it.
 //! - [`Error`]: the one error type. What does not fit is an error that says what would, not a panic.
 //!
@@ -46,8 +47,8 @@
 //!
 //! # Features
 //!
-//! - `cli`, on by default: the command `wattn`, with the modules `cli` and `io` behind it (tensor files, the shader translator). A
-//!   program that embeds the library turns it off with `default-features = false` and compiles none of that.
+//! - `cli`, on by default: the command `wattn`, with the modules `cli` and `io` behind it (tensor files, checkpoints, pictures, the shader
+//!   translator). A program that embeds the library turns it off with `default-features = false` and compiles none of that.
 //!
 //! On wasm the blocking calls are compiled out: use [`Gpu::request`] and [`Tensor::read`].
 

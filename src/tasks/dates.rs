@@ -1,8 +1,8 @@
 //! Dates as people write them, to be written as ISO 8601 does: `Sat 9 May 1998` to `1998-05-09`.
 //!
-//! Every form has one meaning: numbers alone are day, month, year, or year first; a year of two digits is one of 1950 to 2049. A day of the
-//! calendar that is in `valid` or `test` is in no other part, in any form. So the answer cannot be known from training; it has to be copied and
-//! computed.
+//! Every form has one meaning: numbers alone are day, month, year, or year first; a year of two digits is one of 1950 to 2049. A day of
+//! the calendar that is in `valid` or `test` is in no other part, in any form. So the answer cannot be known from training; it has to be
+//! copied and computed.
 
 use super::{Pair, Sizes, Split, pick, shuffle};
 use crate::ops::philox::Rng;

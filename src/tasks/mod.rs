@@ -1,4 +1,5 @@
-//! The data that models learn from: pairs and tagged sentences, generated or read from files, as indices in batches, and how good an answer is.
+//! The data that models learn from: pairs and tagged sentences, generated or read from files, as indices in batches, and how good an
+//! answer is.
 //!
 //! Nothing here knows a model or a device. What a training loop does, in order:
 //!

@@ -64,12 +64,11 @@ pub(super) fn person(rng: &mut Rng, share: usize) -> String {
 pub(super) fn day(rng: &mut Rng, calendar: &[Day]) -> String {
     let day = calendar[rng.below(calendar.len())];
     let full = dates::write(&day, [1, 2, 3][rng.below(3)]).replace(',', " ,");
-    let weekday = full.split(' ').next().unwrap_or_default().to_string();
     match rng.below(6) {
         0 | 1 => full,
         2 => dates::write(&day, 2).rsplit_once(' ').map_or(full, |(short, _)| short.to_string()),
         3 => format!("the {}", dates::write(&day, 5)),
-        4 if day.weekday > 0 && weekday.ends_with("day") => weekday,
+        4 => dates::write(&day, 1).split(',').next().unwrap_or_default().to_string(),
         _ => dates::write(&day, 6).split(' ').take(2).collect::<Vec<_>>().join(" ").replace(',', ""),
     }
 }

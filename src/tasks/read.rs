@@ -1,8 +1,8 @@
 //! Texts from files: pairs, a source and a target on each line with a tab between; and columns as CoNLL's shared tasks have them, a token on
-//! each line and an empty line between sentences.
+//! each line and an empty line between sentences. And the same the other way round.
 //!
-//! Files are UTF-8, with a byte order mark or without, and lines end as on Unix or as on Windows. Whatever is wrong is an error that names the
-//! line.
+//! Files are UTF-8, with a byte order mark or without, and lines end as on Unix or as on Windows. Whatever is wrong is an error that
+//! names the line.
 
 use std::path::Path;
 
@@ -61,8 +61,8 @@ pub fn parse_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, String> {
     if found.is_empty() { Err("there is no text; expected one on each line".into()) } else { Ok(found) }
 }
 
-/// Tagged sentences from a file: the token is the first column, the tag the last. `predicate_column`, counted from 1, is the column that marks
-/// the predicate; `-`, `_`, `O` and `0` there say that a token is none.
+/// Tagged sentences from a file: the token is the first column, the tag the last. `predicate_column`, counted from 1, is the column that
+/// marks the predicate; `-`, `_`, `O` and `0` there say that a token is none.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read; [`Error::Format`] with the line's number for what [`parse_rows`] refuses and for a tag that is none.
@@ -88,7 +88,7 @@ fn tag(sentence: Rows, predicate_column: Option<usize>) -> Result<Tagged, String
     let mut tagged = Tagged::default();
     for (number, mut row) in (sentence.line..).zip(sentence.rows) {
         let tag = row.pop().unwrap_or_default();
-        if tag != "O" && !tag.strip_prefix("B-").or(tag.strip_prefix("I-")).is_some_and(|kind| !kind.is_empty()) {
+        if tag != "O" && tag.strip_prefix("B-").or(tag.strip_prefix("I-")).is_none_or(str::is_empty) {
             return Err(format!("line {number}: '{tag}' is no tag; expected O, B-TYPE or I-TYPE in the last column"));
         }
         tagged.tags.push(tag);
@@ -131,6 +131,24 @@ pub fn parse_rows(bytes: &[u8]) -> Result<Vec<Rows>, String> {
     if sentences.is_empty() { Err("the file is empty; expected a token and its tag on each line".into()) } else { Ok(sentences) }
 }
 
+/// Pairs as [`parse_pairs`] reads them. A source or a target that holds a tab or a line break would be read as something else.
+pub fn to_tsv(pairs: &[Pair]) -> String {
+    pairs.iter().map(|pair| format!("{}\t{}\n", pair.source, pair.target)).collect()
+}
+
+/// Sentences as [`tagged`] reads them: token and tag, and between them whether it is the predicate (`V` or `-`) where they have one.
+pub fn to_conll(sentences: &[Tagged]) -> String {
+    let mut text = String::new();
+    for sentence in sentences {
+        for (at, (token, tag)) in sentence.tokens.iter().zip(&sentence.tags).enumerate() {
+            let mark = sentence.predicate.get(at).map_or("", |&is| if is { "V\t" } else { "-\t" });
+            text += &format!("{token}\t{mark}{tag}\n");
+        }
+        text.push('\n');
+    }
+    text
+}
+
 fn count(columns: usize) -> String {
     if columns == 1 { "1 column".into() } else { format!("{columns} columns") }
 }
@@ -168,6 +186,7 @@ fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tasks::{Sizes, dates, roles, tag};
 
     #[test]
     fn pairs_are_read() {
@@ -218,6 +237,17 @@ mod tests {
         assert_eq!(sentences[0].predicate, [false, true]);
         assert_eq!(sentences[1].tokens, ["new hat"]);
         assert!(read("Anna - B-A0\n", None).unwrap()[0].predicate.is_empty());
+    }
+
+    #[test]
+    fn what_is_generated_can_be_written_and_read() {
+        let sizes = Sizes { train: 50, valid: 0, test: 0 };
+        let pairs = dates::generate(&sizes, 1).unwrap().train;
+        assert_eq!(parse_pairs(to_tsv(&pairs).as_bytes()).unwrap(), pairs);
+        let tagged = tag::generate(&sizes, 1).unwrap().train;
+        assert_eq!(read(&to_conll(&tagged), None).unwrap(), tagged);
+        let asked = roles::generate(&sizes, 1).unwrap().train;
+        assert_eq!(read(&to_conll(&asked), Some(2)).unwrap(), asked);
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Semantic roles: sentences with two predicates, each asked about in turn, and the words to mark are the arguments of the one that is asked
-//! about: who did it (`A0`), what (`A1`), to whom (`A2`), where (`AM-LOC`) and when (`AM-TMP`), named as in PropBank (Palmer, Gildea & Kingsbury 2005,
-//! doi:10.1162/0891201053630264).
+//! Semantic roles: sentences with two predicates, each asked about in turn, and the words to mark are the arguments of the one that is
+//! asked about: who did it (`A0`), what (`A1`), to whom (`A2`), where (`AM-LOC`) and when (`AM-TMP`), named as in PropBank (Palmer,
+//! Gildea & Kingsbury 2005, doi:10.1162/0891201053630264).
 //!
 //! Every sentence is there twice, with the one predicate marked and with the other. So who does not see the mark cannot know which of two
 //! answers is asked for. Place names and surnames of `valid` and `test` are in no training sentence.

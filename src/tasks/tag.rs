@@ -1,8 +1,8 @@
 //! Sentences with dates and places to mark, in BIO tags (Ramshaw & Marcus 1995, arXiv:cmp-lg/9505040): `B-LOC` begins the name of a place,
 //! `I-LOC` goes on with it, and `DATE` likewise.
 //!
-//! No place name of `valid` or `test` is in a training sentence, nor is a surname. So an unknown word may be either, and what stands around it
-//! decides. There are numbers that are no dates, and months that are first names.
+//! No place name of `valid` or `test` is in a training sentence, nor is a surname. So an unknown word may be either, and what stands
+//! around it decides. There are numbers that are no dates, and months that are first names.
 
 use super::{Sizes, Split, Tagged, chance, dates, names};
 use crate::Result;

@@ -3,9 +3,9 @@
 //! The first four indices are special: [`PAD`] fills a batch, [`BOS`] and [`EOS`] begin and end a target, [`UNK`] stands for what is unknown.
 //! A text cannot hold them: what looks like one, `<eos>` for instance, is a word as others are.
 //!
-//! **What is unknown at prediction**: an unknown *character* is an error ([`Vocabulary::known`] names it), since a model that works on characters has
-//! been shown all that it can copy. An unknown *word* is `UNK`: new words are normal, and which words are known would be no help.
-//! In training, words that come too rarely ([`Vocabulary::of`]) are unknown, so that the model learns what to make of those.
+//! **What is unknown at prediction**: an unknown *character* is an error ([`Vocabulary::known`] names it), since a model that works on
+//! characters has been shown all that it can copy. An unknown *word* is `UNK`: new words are normal, and which words are known would be
+//! no help. In training, words that come too rarely ([`Vocabulary::of`]) are unknown, so that the model learns what to make of those.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -123,6 +123,25 @@ impl Vocabulary {
             }
             None => Ok(indices),
         }
+    }
+
+    /// Indices without the special ones: those of tags, of which there is one for each token.
+    pub fn labels(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The label of a tag, from 0.
+    ///
+    /// # Errors
+    /// That the tag is unknown, and which are known.
+    pub fn label(&self, tag: &str) -> Result<i32, String> {
+        let label = self.indices.get(tag).map(|index| index - SPECIAL.len() as i32);
+        label.ok_or_else(|| format!("the tag '{}' is none of those trained on: {}", tag.escape_debug(), self.entries.join(", ")))
+    }
+
+    /// The tag of a label.
+    pub fn tag(&self, label: i32) -> &str {
+        self.show(label.saturating_add(SPECIAL.len() as i32))
     }
 
     /// How an index is shown: its part, or its name where it is special.
@@ -256,6 +275,13 @@ mod tests {
         // What looks like a special one is a word.
         let all = Vocabulary::of(Unit::Words, ["<eos> a"], 1);
         assert_eq!((all.size(), all.decode(&all.encode("a <eos> a"))), (6, "a <eos> a".to_string()));
+    }
+
+    #[test]
+    fn tags_are_counted_without_the_special_ones() {
+        let tags = Vocabulary::of_parts(Unit::Words, ["O", "B-LOC", "O", "I-LOC"], 1);
+        assert_eq!((tags.labels(), tags.label("O"), tags.label("I-LOC"), tags.tag(1)), (3, Ok(0), Ok(2), "B-LOC"));
+        assert_eq!(tags.label("B-X").unwrap_err(), "the tag 'B-X' is none of those trained on: O, B-LOC, I-LOC");
     }
 
     #[test]

@@ -42,6 +42,13 @@ pub fn save(path: &Path, title: &str, score: &str, rows: &[Row]) -> Result<()> {
     io::write_text(path, &text)
 }
 
+/// What is drawn below each other.
+struct Panel {
+    name: &'static str,
+    height: i32,
+    lines: Vec<Line>,
+}
+
 /// The picture.
 fn draw(title: &str, score: &str, rows: &[Row]) -> Result<String, String> {
     let (panels, size) = panels(score, rows);
@@ -49,26 +56,27 @@ fn draw(title: &str, score: &str, rows: &[Row]) -> Result<String, String> {
 }
 
 /// Each panel with its height and what is in it.
-fn panels(score: &str, rows: &[Row]) -> (Vec<(i32, &'static str, Vec<Line>)>, (u32, u32)) {
+fn panels(score: &str, rows: &[Row]) -> (Vec<Panel>, (u32, u32)) {
     let line = |name: &str, colour, value: &dyn Fn(&Row) -> Option<f64>| {
         let points = rows.iter().filter_map(|row| Some((row.epoch as f64, value(row).filter(|y| y.is_finite())?)));
         Line { name: name.into(), colour, points: points.collect() }
     };
     let losses = vec![line("training", TRAIN, &|row| Some(row.train_loss)), line("validation", VALID, &|row| row.valid_loss)];
     let score = vec![line(score, SCORE, &|row| row.score)];
-    let mut panels = vec![(SIZE.1, "loss", losses), (SCORE_HEIGHT, "score", score)];
-    panels.iter_mut().for_each(|(_, _, lines)| lines.retain(|line| !line.points.is_empty()));
-    panels.retain(|(_, name, lines)| *name == "loss" || !lines.is_empty());
-    let height = TITLE_HEIGHT + panels.iter().map(|(height, _, _)| height).sum::<i32>();
+    let mut panels =
+        vec![Panel { name: "loss", height: SIZE.1, lines: losses }, Panel { name: "score", height: SCORE_HEIGHT, lines: score }];
+    panels.iter_mut().for_each(|panel| panel.lines.retain(|line| !line.points.is_empty()));
+    panels.retain(|panel| panel.name == "loss" || !panel.lines.is_empty());
+    let height = TITLE_HEIGHT + panels.iter().map(|panel| panel.height).sum::<i32>();
     (panels, (SIZE.0 as u32, height as u32))
 }
 
-fn paint<B: DrawingBackend>(page: &Area<B>, title: &str, panels: &[(i32, &str, Vec<Line>)]) -> Result<(), String> {
+fn paint<B: DrawingBackend>(page: &Area<B>, title: &str, panels: &[Panel]) -> Result<(), String> {
     write(page, (LEFT, TITLE_HEIGHT / 2), &shorten(&title.replace(char::is_control, " "), 80), Pen::new(18.0))?;
     let mut top = TITLE_HEIGHT;
-    for (height, name, lines) in panels {
-        panel(page, (top, *height), name, lines)?;
-        top += height;
+    for panel in panels {
+        panel.paint(page, top)?;
+        top += panel.height;
     }
     Ok(())
 }
@@ -127,45 +135,48 @@ fn digits(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-fn panel<B: DrawingBackend>(page: &Area<B>, (top, height): (i32, i32), name: &str, lines: &[Line]) -> Result<(), String> {
-    let values = lines.iter().flat_map(|line| &line.points);
-    let y = Axis::of(values.clone().map(|point| point.1));
-    let last = values.map(|point| point.0).fold(1.0, f64::max);
-    // An epoch's point is at its end.
-    let x = Axis { ends: (0.0, last * 1.02), logarithmic: false };
-    let (right, bottom) = (SIZE.0 - RIGHT, top + height - BOTTOM);
-    let top = top + TOP;
-    let across = |value: f64| LEFT + (x.place(value) * f64::from(right - LEFT)).round() as i32;
-    let up = |value: f64| bottom - (y.place(value) * f64::from(bottom - top)).round() as i32;
-    let path = |points: Vec<(i32, i32)>, style: ShapeStyle| page.draw(&PathElement::new(points, style)).map_err(drawing);
-    let (fine, grey) = (BLACK.mix(0.1).stroke_width(1), Pen { colour: GREY, ..Pen::new(14.0) });
-    for tick in y.ticks() {
-        path(vec![(LEFT, up(tick)), (right, up(tick))], fine)?;
-        write(page, (LEFT - 8, up(tick)), &digits(tick), grey.side(HPos::Right))?;
-    }
-    for tick in x.ticks().into_iter().filter(|tick| tick.fract() == 0.0) {
-        path(vec![(across(tick), top), (across(tick), bottom)], fine)?;
-        write(page, (across(tick), bottom + 14), &digits(tick), grey.side(HPos::Center))?;
-    }
-    path(vec![(LEFT, top), (LEFT, bottom), (right, bottom)], GREY.stroke_width(1))?;
-    write(page, (right, bottom + 34), "epoch", grey.side(HPos::Right))?;
-    write(page, (24, (top + bottom) / 2), name, Pen { upright: true, ..grey }.side(HPos::Center))?;
-    let mut at = LEFT;
-    for line in lines {
-        path(vec![(at, top - 14), (at + 24, top - 14)], line.colour.stroke_width(2))?;
-        let text = match line.points.last() {
-            Some((_, value)) => format!("{} {}", line.name, digits(*value)),
-            None => line.name.clone(),
-        };
-        write(page, (at + 30, top - 14), &text, Pen::new(14.0))?;
-        at += 30 + Pen::length(14.0, &text).ceil() as i32 + 24;
-        let points: Vec<(i32, i32)> = line.points.iter().map(|&(epoch, value)| (across(epoch), up(value))).collect();
-        for &point in points.iter().filter(|_| points.len() <= 60) {
-            page.draw(&Circle::new(point, 3, line.colour.filled())).map_err(drawing)?;
+impl Panel {
+    fn paint<B: DrawingBackend>(&self, page: &Area<B>, top: i32) -> Result<(), String> {
+        let Panel { name, height, lines } = self;
+        let values = lines.iter().flat_map(|line| &line.points);
+        let y = Axis::of(values.clone().map(|point| point.1));
+        let last = values.map(|point| point.0).fold(1.0, f64::max);
+        // An epoch's point is at its end.
+        let x = Axis { ends: (0.0, last * 1.02), logarithmic: false };
+        let (right, bottom) = (SIZE.0 - RIGHT, top + height - BOTTOM);
+        let top = top + TOP;
+        let across = |value: f64| LEFT + (x.place(value) * f64::from(right - LEFT)).round() as i32;
+        let up = |value: f64| bottom - (y.place(value) * f64::from(bottom - top)).round() as i32;
+        let path = |points: Vec<(i32, i32)>, style: ShapeStyle| page.draw(&PathElement::new(points, style)).map_err(drawing);
+        let (fine, grey) = (BLACK.mix(0.1).stroke_width(1), Pen { colour: GREY, ..Pen::new(14.0) });
+        for tick in y.ticks() {
+            path(vec![(LEFT, up(tick)), (right, up(tick))], fine)?;
+            write(page, (LEFT - 8, up(tick)), &digits(tick), grey.side(HPos::Right))?;
         }
-        path(points, line.colour.stroke_width(2))?;
+        for tick in x.ticks().into_iter().filter(|tick| tick.fract() == 0.0) {
+            path(vec![(across(tick), top), (across(tick), bottom)], fine)?;
+            write(page, (across(tick), bottom + 14), &digits(tick), grey.side(HPos::Center))?;
+        }
+        path(vec![(LEFT, top), (LEFT, bottom), (right, bottom)], GREY.stroke_width(1))?;
+        write(page, (right, bottom + 34), "epoch", grey.side(HPos::Right))?;
+        write(page, (24, (top + bottom) / 2), name, Pen { upright: true, ..grey }.side(HPos::Center))?;
+        let mut at = LEFT;
+        for line in lines {
+            path(vec![(at, top - 14), (at + 24, top - 14)], line.colour.stroke_width(2))?;
+            let text = match line.points.last() {
+                Some((_, value)) => format!("{} {}", line.name, digits(*value)),
+                None => line.name.clone(),
+            };
+            write(page, (at + 30, top - 14), &text, Pen::new(14.0))?;
+            at += 30 + Pen::length(14.0, &text).ceil() as i32 + 24;
+            let points: Vec<(i32, i32)> = line.points.iter().map(|&(epoch, value)| (across(epoch), up(value))).collect();
+            for &point in points.iter().filter(|_| points.len() <= 60) {
+                page.draw(&Circle::new(point, 3, line.colour.filled())).map_err(drawing)?;
+            }
+            path(points, line.colour.stroke_width(2))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 #[cfg(test)]

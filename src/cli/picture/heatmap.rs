@@ -128,6 +128,11 @@ impl<B: DrawingBackend> Canvas<'_, B> {
         self.page.draw(&Rectangle::new([self.at(from), self.at(to)], colour.filled())).map_err(drawing)
     }
 
+    /// Between cells, so that the eye finds its way back to the label.
+    fn line(&self, from: (i32, i32), to: (i32, i32)) -> Result<(), String> {
+        self.page.draw(&PathElement::new(vec![self.at(from), self.at(to)], BLACK.mix(0.08).stroke_width(1))).map_err(drawing)
+    }
+
     fn frame(&self, from: (i32, i32), to: (i32, i32)) -> Result<(), String> {
         self.page.draw(&Rectangle::new([self.at(from), self.at(to)], GREY.stroke_width(self.scale as u32))).map_err(drawing)
     }
@@ -145,6 +150,10 @@ impl<B: DrawingBackend> Canvas<'_, B> {
             for column in 0..map.columns.len() {
                 self.cell(map, (row, column), (left + cell * column as i32, top + cell * row as i32, cell), most)?;
             }
+        }
+        if cell >= *CELL.start() {
+            (1..map.rows.len()).try_for_each(|row| self.line((left, top + cell * row as i32), (left + across, top + cell * row as i32)))?;
+            (1..map.columns.len()).try_for_each(|at| self.line((left + cell * at as i32, top), (left + cell * at as i32, top + down)))?;
         }
         self.frame((left, top), (left + across, top + down))?;
         let (pen, middle) = (Pen::new(layout.letters), |number: usize| cell * number as i32 + cell / 2);
@@ -229,7 +238,7 @@ mod tests {
         let text = svg(&[map(2, 3, "a<b"), map(2, 2, " ")]).unwrap();
         assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"));
         assert_eq!(text.matches("a&lt;b").count(), 5);
-        assert_eq!(text.matches('␣').count(), 4);
+        assert_eq!(text.matches('·').count(), 4);
         assert_eq!(text.matches("&lt;t&gt; &amp; u").count(), 2);
         assert_eq!(text.matches("1.00").count(), 4 + 2);
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use plotters::prelude::RGBColor;
 
-use super::{Heatmap, colour, label, strength};
+use super::{Heatmap, colour, label, strength, width};
 
 const STYLE: &str = "
 body { font: 15px sans-serif; margin: 16px; color: #222; background: #fff; }
@@ -13,7 +13,8 @@ table { border-collapse: collapse; font-family: monospace; font-size: 14px; marg
 th { font-weight: normal; color: #000; white-space: pre; }
 tr > th { text-align: right; padding: 0 6px; }
 thead th { vertical-align: bottom; padding: 0 0 6px; }
-thead th span { writing-mode: vertical-rl; transform: rotate(180deg); }
+thead th + th { text-align: center; }
+.upright thead span { writing-mode: vertical-rl; text-orientation: sideways; transform: rotate(180deg); }
 .name { color: #5a5a5a; font-family: sans-serif; }
 td { min-width: 24px; height: 24px; padding: 0; border: 1px solid #e4e4e4; }
 td:hover { outline: 2px solid #d55e00; }
@@ -58,7 +59,9 @@ fn table(page: &mut String, map: &Heatmap) {
     let most = map.most();
     // The longest that would be of any use on a screen; what is under the pointer is shown whole.
     let head = |text: &str| format!("title=\"{}\"><span>{}</span></th>", escape(&label(text, usize::MAX)), escape(&label(text, 80)));
-    *page += &format!("<h2>{}</h2>\n<table>\n<thead><tr><th class=\"name\">", escape(&map.title));
+    // Three letters fit a column as they are.
+    let class = if map.columns.iter().any(|text| width(text) > 3) { " class=\"upright\"" } else { "" };
+    *page += &format!("<h2>{}</h2>\n<table{class}>\n<thead><tr><th class=\"name\">", escape(&map.title));
     *page += &format!("{} ↓ &nbsp; {} →</th>", escape(&map.down), escape(&map.across));
     map.columns.iter().for_each(|text| *page += &format!("<th {}", head(text)));
     *page += "</tr></thead>\n<tbody>\n";
@@ -95,8 +98,7 @@ mod tests {
         };
         let page = page(&[map]);
         assert_eq!(page.matches("<td data-w=").count(), 6);
-        for part in ["data-w=\"0.7500\"", "data-w=\"NaN\" style=\"background:#969696\"", "title=\"a␣b\"", "&lt;i&gt;", "<span>é</span>"]
-        {
+        for part in ["data-w=\"0.7500\"", "data-w=\"NaN\" style=\"background:#969696\"", "title=\"a·b\"", "&lt;i&gt;", "<span>é</span>"] {
             assert!(page.contains(part), "{part}");
         }
         assert_eq!((page.matches("<script>").count(), page.matches("<b").count()), (1, 1 + "<body>".matches("<b").count() - 1));

@@ -1,9 +1,9 @@
 //! Pictures of what a model attended to, and of how its training went.
 //!
-//! A [`Heatmap`] goes to a file, `.svg`, `.png` or `.html` by extension ([`save`]), or to the terminal ([`terminal::text`]). In `.html` the weight below the
-//! pointer is shown. Letters are of one width everywhere, so that what fits into a picture is known without the fonts of whoever looks at it. Those of a
-//! `.png` come with wattn: Latin, Greek and Cyrillic letters, many signs, no Chinese or Japanese ones, which the other formats show where the reader's system
-//! has them.
+//! A [`Heatmap`] goes to a file, `.svg`, `.png` or `.html` by extension ([`save`]), or to the terminal ([`terminal::text`]). In `.html`
+//! the weight below the pointer is shown. Letters are of one width everywhere, so that what fits into a picture is known without the
+//! fonts of whoever looks at it. Those of a `.png` come with wattn: Latin, Greek and Cyrillic letters, many signs, no Chinese or Japanese
+//! ones, which the other formats show where the reader's system has them.
 
 pub mod curve;
 mod heatmap;
@@ -99,7 +99,8 @@ fn colour(strength: Option<f32>) -> RGBColor {
 /// Writes heatmaps, one below the other, whole or not at all.
 ///
 /// # Errors
-/// [`Error::Format`] for an extension that is none of the three, [`Error::Argument`] and [`Error::Shape`] for maps that cannot be drawn, [`Error::Io`].
+/// [`Error::Format`] for an extension that is none of the three, [`Error::Argument`] and [`Error::Shape`] for maps that cannot be drawn,
+/// [`Error::Io`].
 pub fn save(path: &Path, maps: &[Heatmap]) -> Result<()> {
     check_place(path)?;
     maps.iter().try_for_each(Heatmap::check)?;
@@ -129,7 +130,8 @@ fn extension(path: &Path) -> String {
 /// A label as it is shown: spaces and what has no shape made visible, and no longer than `most` columns.
 fn label(text: &str, most: usize) -> String {
     let seen = |c: char| match c {
-        ' ' => "␣".to_string(),
+        // The open box that some use is in few fonts.
+        ' ' => "·".to_string(),
         c if c.is_control() || c.is_whitespace() || c.width().unwrap_or(0) == 0 && !is_mark(c) => c.escape_default().to_string(),
         c => c.to_string(),
     };
@@ -214,9 +216,9 @@ mod tests {
 
     #[test]
     fn labels_are_visible_and_bounded() {
-        assert_eq!(label(" ", 9), "␣");
+        assert_eq!(label(" ", 9), "·");
         assert_eq!(label("a\tb\u{200b}", 99), "a\\tb\\u{200b}");
-        assert_eq!(label("cafe\u{301} ü", 9), "cafe\u{301}␣ü");
+        assert_eq!(label("cafe\u{301} ü", 9), "cafe\u{301}·ü");
         assert_eq!(label("abcdef", 4), "abc…");
         assert_eq!(label("東京都庁", 5), "東京…");
         assert_eq!(label("", 4), "");

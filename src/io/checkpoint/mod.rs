@@ -10,10 +10,11 @@
 //! | state.safetensors | what only training needs: the optimizer's tensors, and where it was |
 //! | log.csv | a row for each epoch |
 //!
-//! **Whole or not at all.** [`save`] writes all five aside, into `.writing` inside the directory, and sees to it that they are on the disk. Renaming
-//! that to `.done` is the moment at which the new checkpoint takes the place of the former. Then the files are moved, one by one, to where they belong. A
-//! process that dies before that moment leaves the former checkpoint, untouched; one that dies after it leaves the new one, which readers
-//! find in `.done`, and which the next save moves to its place. Where the disk is full, `.writing` is removed, and the former is still there.
+//! **Whole or not at all.** [`save`] writes all five aside, into `.writing` inside the directory, and sees to it that they are on the
+//! disk. Renaming that to `.done` is the moment at which the new checkpoint takes the place of the former. Then the files are moved, one
+//! by one, to where they belong. A process that dies before that moment leaves the former checkpoint, untouched; one that dies after it
+//! leaves the new one, which readers find in `.done`, and which the next save moves to its place. Where the disk is full, `.writing` is
+//! removed, and the former is still there.
 //!
 //! Files of other names are left alone. Two runs must not save to one directory at a time.
 
