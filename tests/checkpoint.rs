@@ -110,6 +110,7 @@ fn a_full_disk_loses_nothing() {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("model.safetensors: ") && said.contains("; the checkpoint that was there is kept"), "{said}");
+    assert!(!said.contains(".writing"), "{said}");
     assert_eq!(step(dir.path()), 1);
     assert!(!dir.path().join(".writing").exists());
 }

@@ -18,7 +18,7 @@ const MONTHS: [&str; 12] =
     ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
 const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"];
 
-/// How many forms [`write`] knows.
+/// How many forms [`write()`] knows.
 pub const FORMS: usize = 16;
 
 /// A day of the calendar (Gregorian).

@@ -3,7 +3,8 @@
 //! Gildea & Kingsbury 2005, doi:10.1162/0891201053630264).
 //!
 //! Every sentence is there twice, with the one predicate marked and with the other. So who does not see the mark cannot know which of two
-//! answers is asked for. Place names and surnames of `valid` and `test` are in no training sentence.
+//! answers is asked for. (And so every word is there twice at least: a vocabulary that leaves out what is rare has to ask for three.)
+//! Place names and surnames of `valid` and `test` are in no training sentence.
 
 use super::dates::Day;
 use super::{Sizes, Split, Tagged, chance, dates, names, pick};

@@ -46,7 +46,10 @@ fn explain(error: Error, dir: &Path) -> Error {
     match error {
         Error::Io { path, source } => {
             let kept = if exists(dir, CONFIG) { "the checkpoint that was there is kept" } else { "no checkpoint was written" };
-            Error::Io { path: place(path), source: std::io::Error::new(source.kind(), format!("{source}; {kept}")) }
+            // The crate tempfile adds the name of a file that is gone by now.
+            let what = source.to_string();
+            let what = what.split(" at path \"").next().unwrap_or_default();
+            Error::Io { path: place(path), source: std::io::Error::new(source.kind(), format!("{what}; {kept}")) }
         }
         Error::Format { path, message } => Error::Format { path: place(path), message },
         other => other,
