@@ -42,19 +42,17 @@ pub fn entities(tags: &[impl AsRef<str>]) -> Vec<Entity> {
 }
 
 /// Entities counted: one is right when it is of the right type and has exactly the right tokens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct F1 {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
     /// Found and right.
     pub right: usize,
     /// Found.
     pub found: usize,
     /// To be found.
     pub expected: usize,
-    /// The same for each type.
-    pub by_kind: BTreeMap<String, [usize; 3]>,
 }
 
-impl F1 {
+impl Counts {
     /// The share of what was found that is right; 0 of nothing.
     pub fn precision(&self) -> f64 {
         share(self.right, self.found)
@@ -69,28 +67,35 @@ impl F1 {
     pub fn f1(&self) -> f64 {
         share(2 * self.right, self.found + self.expected)
     }
+}
 
+/// Entities counted, all of them and by type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Score {
+    /// Of all types.
+    pub all: Counts,
+    /// Of each type.
+    pub by_kind: BTreeMap<String, Counts>,
+}
+
+impl Score {
     /// Adds a sentence: the tags that were found, and the right ones.
     pub fn add(&mut self, found: &[impl AsRef<str>], expected: &[impl AsRef<str>]) {
         let (found, expected) = (entities(found), entities(expected));
         let known: HashSet<&Entity> = expected.iter().collect();
-        let mut count = |entity: &Entity, what: usize| {
-            [&mut self.right, &mut self.found, &mut self.expected].into_iter().nth(what).into_iter().for_each(|sum| *sum += 1);
-            self.by_kind.entry(entity.kind.clone()).or_default()[what] += 1;
+        let mut count = |entity: &Entity, add: fn(&mut Counts)| {
+            add(&mut self.all);
+            add(self.by_kind.entry(entity.kind.clone()).or_default());
         };
-        for entity in &found {
-            count(entity, 1);
-            if known.contains(entity) {
-                count(entity, 0);
-            }
-        }
-        expected.iter().for_each(|entity| count(entity, 2));
+        found.iter().filter(|entity| known.contains(entity)).for_each(|entity| count(entity, |counts| counts.right += 1));
+        found.iter().for_each(|entity| count(entity, |counts| counts.found += 1));
+        expected.iter().for_each(|entity| count(entity, |counts| counts.expected += 1));
     }
 }
 
 /// The count over sentences, each with the tags that were found and the right ones.
-pub fn f1<'a, S: AsRef<str> + 'a, T: AsRef<str> + 'a>(sentences: impl IntoIterator<Item = (&'a [S], &'a [T])>) -> F1 {
-    let mut count = F1::default();
+pub fn f1<'a, S: AsRef<str> + 'a, T: AsRef<str> + 'a>(sentences: impl IntoIterator<Item = (&'a [S], &'a [T])>) -> Score {
+    let mut count = Score::default();
     sentences.into_iter().for_each(|(found, expected)| count.add(found, expected));
     count
 }
@@ -129,18 +134,18 @@ mod tests {
         let expected = words("B-LOC I-LOC O B-DATE I-DATE I-DATE O B-LOC O B-LOC");
         let found = words("B-LOC I-LOC O B-DATE I-DATE O O B-DATE O I-LOC");
         let count = f1([(&found[..], &expected[..])]);
-        assert_eq!((count.right, count.found, count.expected), (2, 4, 4));
-        assert_eq!((count.precision(), count.recall(), count.f1()), (0.5, 0.5, 0.5));
-        assert_eq!(count.by_kind["LOC"], [2, 2, 3]);
-        assert_eq!(count.by_kind["DATE"], [0, 2, 1]);
+        assert_eq!(count.all, Counts { right: 2, found: 4, expected: 4 });
+        assert_eq!((count.all.precision(), count.all.recall(), count.all.f1()), (0.5, 0.5, 0.5));
+        assert_eq!(count.by_kind["LOC"], Counts { right: 2, found: 2, expected: 3 });
+        assert_eq!(count.by_kind["DATE"], Counts { right: 0, found: 2, expected: 1 });
     }
 
     #[test]
     fn nothing_found_is_zero_and_not_nan() {
         let none: [&str; 1] = ["O"];
         let count = f1([(&none[..], &none[..])]);
-        assert_eq!((count.precision(), count.recall(), count.f1()), (0.0, 0.0, 0.0));
+        assert_eq!((count.all.precision(), count.all.recall(), count.all.f1()), (0.0, 0.0, 0.0));
         let missed = f1([(&none[..], &["B-X"][..])]);
-        assert_eq!((missed.recall(), missed.f1()), (0.0, 0.0));
+        assert_eq!((missed.all.recall(), missed.all.f1()), (0.0, 0.0));
     }
 }
