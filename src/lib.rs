@@ -34,6 +34,7 @@
 //!   [`ops::attention::KvCache`] keeps keys and values between calls, for decoding.
 //! - [`autograd`]: a tape over the operations, on a GPU and on the references. [`nn`]: layers with PyTorch's names and initial values. [`optim`]:
 //!   optimizers of named parameters. [`models`]: an encoder-decoder with attention, and a tagger.
+//! - [`tasks`]: data that models learn from: generated or read, as indices in batches, and how good answers are.
 //! - [`ops::check`]: the comparison with the reference, and the budget that decides it.
 //! - [`Error`]: the one error type. What does not fit is an error that says what would, not a panic.
 //!
@@ -48,8 +49,8 @@
 //!
 //! # Features
 //!
-//! - `cli`, on by default: the command `wattn`, with the modules `cli` and `io` behind it (tensor files, the shader translator). A
-//!   program that embeds the library turns it off with `default-features = false` and compiles none of that.
+//! - `cli`, on by default: the command `wattn`, with the modules `cli` and `io` behind it (tensor files, checkpoints, pictures, the shader
+//!   translator). A program that embeds the library turns it off with `default-features = false` and compiles none of that.
 //!
 //! On wasm the blocking calls are compiled out: use [`Gpu::request`] and [`Tensor::read`]. `nn`, `optim` and `models`, which wait for what they read,
 //! are left out as well.
@@ -69,6 +70,7 @@ pub mod nn;
 pub mod ops;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod optim;
+pub mod tasks;
 
 pub use array::{Array, DType, Data};
 #[doc(hidden)]

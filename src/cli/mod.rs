@@ -4,8 +4,10 @@
 //! stderr; results go to stdout and everything else to stderr.
 
 mod devices;
+pub mod picture;
 mod print;
 mod profile;
+pub mod progress;
 mod run;
 mod shaders;
 pub mod translate;

@@ -1,4 +1,4 @@
-//! Tensor files: `.safetensors` and `.npz`, by extension.
+//! Tensor files, `.safetensors` and `.npz` by extension; and [`checkpoint`], the directory that a training run leaves.
 //!
 //! A file is untrusted: whatever is wrong with it is an [`Error::Format`] of one line, never a panic, and no size that it states takes
 //! memory before the data have been seen. So reading never takes more than
@@ -27,6 +27,7 @@
 //! # }
 //! ```
 
+pub mod checkpoint;
 mod elements;
 mod npz;
 mod safetensors;
@@ -136,7 +137,12 @@ pub fn write(path: &Path, arrays: &Arrays) -> Result<()> {
 
 /// Writes a text whole or not at all.
 pub(crate) fn write_text(path: &Path, text: &str) -> Result<()> {
-    write_whole(path, |file| Ok(file.write_all(text.as_bytes())?))
+    write_bytes(path, text.as_bytes())
+}
+
+/// Writes bytes whole or not at all.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, |file| Ok(file.write_all(bytes)?))
 }
 
 fn write_whole(path: &Path, fill: impl FnOnce(&mut BufWriter<NamedTempFile>) -> Result<(), WriteFault>) -> Result<()> {
