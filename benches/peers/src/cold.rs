@@ -19,7 +19,7 @@ use crate::attention::With;
 use crate::case::Case;
 use crate::device::Place;
 use crate::report::{Report, Row, Times, What};
-use crate::turns::{Options, Values, open, verify};
+use crate::turns::{Options, TOLERANCE, Values, open, verify};
 use crate::{Result, attention, device, matmul, recurrent};
 
 /// The name of the command that is one sample.
@@ -141,7 +141,7 @@ fn measure(options: &Options, place: &str, case: &Case) -> Result<Vec<Row>> {
             samples.push(seconds);
             values.push(results);
         }
-        for (worst, difference) in worst.iter_mut().zip(verify(&names, &values, expected.as_ref())?) {
+        for (worst, difference) in worst.iter_mut().zip(verify(&names, &values, expected.as_ref(), TOLERANCE)?) {
             *worst = f64::max(*worst, difference);
         }
     }
@@ -156,5 +156,6 @@ pub fn run(args: &Args) -> Result<()> {
     let (_, place) = device::open(gpu.info())?;
     let place = place.to_string();
     let report = Report::new(gpu.info(), &args.options, "cold", ", each call in a process of its own");
-    report.run(cases(), |case| measure(&args.options, &place, case))
+    let (options, place) = (&args.options, &place);
+    report.run(cases().map(|case| (case.name.clone(), move || measure(options, place, &case))))
 }

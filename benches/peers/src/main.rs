@@ -10,6 +10,8 @@
 //! cargo run --release -- attention bias --seq 512 --rounds 20 --path composed --csv times.csv
 //! cargo run --release -- lstm                           # 64 steps, 16 sequences, 256 inputs, 256 hidden
 //! cargo run --release -- gru                            # the same
+//! cargo run --release -- seq2seq                        # steps of training an encoder-decoder, as `wattn train translate` has it
+//! cargo run --release -- seq2seq --hidden 64 --steps 5
 //! cargo run --release -- cold                           # from the start of a process to its first result
 //! ```
 //!
@@ -43,6 +45,7 @@ mod lstm;
 mod matmul;
 mod recurrent;
 mod report;
+mod seq2seq;
 mod turns;
 
 use std::error::Error;
@@ -68,6 +71,8 @@ enum Args {
     Lstm(recurrent::Args),
     /// One GRU layer: inference, and training.
     Gru(recurrent::Args),
+    /// Training of an LSTM encoder-decoder with attention: steps.
+    Seq2seq(seq2seq::Args),
     /// The time from the start of a process to its first result.
     #[command(mut_arg("rounds", |rounds| rounds.default_value("3")))]
     Cold(cold::Args),
@@ -82,6 +87,7 @@ fn main() -> ExitCode {
         Args::Attention(args) => attention::run(args),
         Args::Lstm(args) => recurrent::run::<Lstm>(args),
         Args::Gru(args) => recurrent::run::<Gru>(args),
+        Args::Seq2seq(args) => seq2seq::run(args),
         Args::Cold(args) => cold::run(args),
         Args::First(args) => cold::first(args),
     };

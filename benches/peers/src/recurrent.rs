@@ -69,7 +69,7 @@ pub fn case<M: Module>(sizes: [u32; 4], backward: bool) -> Case {
 }
 
 /// The transpose of a matrix of so many columns: burn's weights are `[inputs, outputs]`, PyTorch's `[outputs, inputs]`.
-fn transpose(values: &[f32], cols: usize) -> Vec<f32> {
+pub fn transpose(values: &[f32], cols: usize) -> Vec<f32> {
     (0..cols).flat_map(|col| values.iter().skip(col).step_by(cols).copied()).collect()
 }
 
@@ -142,20 +142,21 @@ impl<M: Module> Burn<M> {
             let weights: Option<Vec<_>> = weights.iter().map(|weight| weight.grad(&gradients)).collect();
             let biases: Option<Vec<_>> = biases.iter().map(|bias| bias.grad(&gradients)).collect();
             let (weights, biases) = (weights.ok_or(missing)?, biases.ok_or(missing)?);
-            results.push_with(format!("d_weight_{suffix}"), || {
-                gates(weights, |gate| {
-                    let cols = gate.dims()[1];
-                    Ok(transpose(&read(gate)?, cols))
-                })
-            });
+            results.push_with(format!("d_weight_{suffix}"), || gates(weights, read_transposed));
             results.push_with(format!("d_bias_{suffix}"), || gates(biases, read));
         }
         results.finish(&self.device)
     }
 }
 
+/// A matrix of burn's, as PyTorch has it.
+pub fn read_transposed(matrix: Tensor<2>) -> Result<Vec<f32>> {
+    let cols = matrix.dims()[1];
+    Ok(transpose(&read(matrix)?, cols))
+}
+
 /// The values of all gates, as PyTorch has them: one gate's rows after another's.
-fn gates<T>(gates: Vec<T>, values: impl Fn(T) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+pub fn gates<T>(gates: Vec<T>, values: impl Fn(T) -> Result<Vec<f32>>) -> Result<Vec<f32>> {
     Ok(gates.into_iter().map(values).collect::<Result<Vec<_>>>()?.concat())
 }
 

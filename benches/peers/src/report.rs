@@ -8,7 +8,6 @@ use comfy_table::{CellAlignment, Table, presets};
 use wattn::wgpu::AdapterInfo;
 
 use crate::Result;
-use crate::case::Case;
 use crate::turns::Options;
 
 /// What was asked for.
@@ -66,25 +65,32 @@ pub struct Report<'a> {
     op: &'static str,
     /// What else the table's heading should say.
     note: &'a str,
+    /// What is timed: a call or a step.
+    unit: &'static str,
 }
 
 impl<'a> Report<'a> {
     pub fn new(info: &'a AdapterInfo, options: &'a Options, op: &'static str, note: &'a str) -> Self {
-        Report { info, options, op, note }
+        Report { info, options, op, note, unit: "call" }
     }
 
-    /// Measures the cases that are wanted. One that fails gives no times and leaves those of the others.
-    pub fn run(&self, cases: impl IntoIterator<Item = Case>, measure: impl Fn(&Case) -> Result<Vec<Row>>) -> Result<()> {
+    /// Of another unit than calls.
+    pub fn of(self, unit: &'static str) -> Self {
+        Report { unit, ..self }
+    }
+
+    /// Measures the cases, by their names, that are wanted. One that fails gives no times and leaves those of the others.
+    pub fn run<M: FnOnce() -> Result<Vec<Row>>>(&self, cases: impl IntoIterator<Item = (String, M)>) -> Result<()> {
         let (mut measured, mut failed) = (vec![], vec![]);
-        for case in cases.into_iter().filter(|case| self.options.want(case)) {
-            match measure(&case) {
+        for (name, measure) in cases.into_iter().filter(|(name, _)| self.options.want(name)) {
+            match measure() {
                 Ok(rows) => {
                     self.options.csv.as_ref().map_or(Ok(()), |file| self.append(file, &rows))?;
                     measured.push(rows);
                 }
                 Err(error) => {
-                    eprintln!("{}: {error}", case.name);
-                    failed.push(case.name);
+                    eprintln!("{name}: {error}");
+                    failed.push(name);
                 }
             }
         }
@@ -103,7 +109,8 @@ impl<'a> Report<'a> {
         println!("{} on {}, {} {}", self.op, self.info.name, self.info.driver, self.info.driver_info);
         println!("burn {}{}; {} rounds\n", burn_version(), self.note, self.options.rounds);
         let mut table = Table::new();
-        let headings = ["case", "shape", "library", "first call", "median", "fastest", "GFLOP/s", "of wattn's time", "differs by"];
+        let (first, rate) = (format!("first {}", self.unit), format!("{}s/s", self.unit));
+        let headings = ["case", "shape", "library", &first, "median", "fastest", &rate, "GFLOP/s", "of wattn's time", "differs by"];
         table.load_preset(presets::NOTHING).set_header(headings);
         for rows in cases {
             for row in rows {
@@ -115,6 +122,7 @@ impl<'a> Report<'a> {
                     ms(row.first),
                     ms(row.median),
                     ms(row.fastest),
+                    format!("{:.2}", 1.0 / row.median),
                     format!("{:.2}", row.gflops()),
                     format!("{:.2}", row.median / rows[0].median),
                     format!("{:.1e}", row.difference),

@@ -13,7 +13,7 @@ use crate::{Result, device};
 
 /// The largest difference from what is expected, as a part of the largest value. Two evaluations in f32 differ by 1e-6 or so, one whose
 /// products take f16 by 1e-3, a wrong mask, scale or gate by 1.
-const TOLERANCE: f64 = 1e-4;
+pub const TOLERANCE: f64 = 1e-4;
 
 /// The options of every comparison.
 #[derive(clap::Args)]
@@ -37,9 +37,9 @@ impl Options {
         open(&self.device)
     }
 
-    /// Whether a case is to run.
-    pub fn want(&self, case: &Case) -> bool {
-        self.filter.as_ref().is_none_or(|filter| case.name.contains(filter))
+    /// Whether a case of this name is to run.
+    pub fn want(&self, name: &str) -> bool {
+        self.filter.as_ref().is_none_or(|filter| name.contains(filter))
     }
 
     /// What is wrong when no case runs.
@@ -57,7 +57,7 @@ pub fn open(device: &str) -> Result<Gpu> {
 #[derive(clap::Args)]
 pub struct Warm {
     #[command(flatten)]
-    options: Options,
+    pub options: Options,
     /// Calls of each library between its first one and those that are timed.
     #[arg(long, default_value_t = 2)]
     warmup: u32,
@@ -78,7 +78,7 @@ pub struct Side {
 
 impl Side {
     /// Runs once: the seconds until the device was idle, and the outputs.
-    fn time(&mut self) -> Result<(f64, Outputs)> {
+    pub fn time(&mut self) -> Result<(f64, Outputs)> {
         let start = Instant::now();
         let outputs = (self.run)()?;
         Ok((start.elapsed().as_secs_f64(), outputs))
@@ -86,7 +86,7 @@ impl Side {
 }
 
 /// The largest difference from what is expected, as a part of the largest value. An error when it is beyond the tolerance.
-fn compare(name: &str, got: &Values, expected: &Values) -> Result<f64> {
+fn compare(name: &str, got: &Values, expected: &Values, tolerance: f64) -> Result<f64> {
     let mut worst = 0.0;
     for (tensor, a) in expected {
         let b = got.get(tensor).ok_or_else(|| format!("{name} returns no {tensor}"))?;
@@ -97,7 +97,7 @@ fn compare(name: &str, got: &Values, expected: &Values) -> Result<f64> {
         let differences = a.iter().zip(b).map(|(&a, &b)| ((f64::from(a) - f64::from(b)) / largest).abs());
         // In this order NaN is the largest.
         let difference = differences.max_by(f64::total_cmp).unwrap_or(0.0);
-        if difference.is_nan() || difference > TOLERANCE {
+        if difference.is_nan() || difference > tolerance {
             let by = format!("{difference:.2e} of the largest value");
             return Err(format!("{name}'s {tensor} differs from what is expected by {by}, so no times are given").into());
         }
@@ -107,9 +107,35 @@ fn compare(name: &str, got: &Values, expected: &Values) -> Result<f64> {
 }
 
 /// The largest difference of each library from what is expected; without that, from the first, wattn. An error when one is too large.
-pub fn verify(names: &[&str], values: &[Values], expected: Option<&Values>) -> Result<Vec<f64>> {
+pub fn verify(names: &[&str], values: &[Values], expected: Option<&Values>, tolerance: f64) -> Result<Vec<f64>> {
     let expected = expected.unwrap_or(&values[0]);
-    names.iter().zip(values).map(|(name, got)| compare(name, got, expected)).collect()
+    names.iter().zip(values).map(|(name, got)| compare(name, got, expected, tolerance)).collect()
+}
+
+/// The values of outputs.
+pub fn values(outputs: Vec<Outputs>) -> Result<Vec<Values>> {
+    outputs.into_iter().map(|read| read()).collect()
+}
+
+impl Warm {
+    /// Times the sides in turns: the seconds of each, and the outputs of the last round.
+    pub fn take_turns(&self, sides: &mut [Side]) -> Result<(Vec<Vec<f64>>, Vec<Outputs>)> {
+        for _ in 0..self.warmup {
+            sides.iter_mut().try_for_each(|side| (side.run)().map(drop))?;
+        }
+        let mut samples = vec![vec![]; sides.len()];
+        let mut last = vec![];
+        for _ in 0..self.options.rounds {
+            // Dropped before the round, not within it: taking memory back is no part of the next call.
+            last.clear();
+            for (side, samples) in sides.iter_mut().zip(&mut samples) {
+                let (seconds, outputs) = side.time()?;
+                samples.push(seconds);
+                last.push(outputs);
+            }
+        }
+        Ok((samples, last))
+    }
 }
 
 /// Verifies and times one case.
@@ -120,27 +146,11 @@ fn measure(warm: &Warm, case: &Case, gpu: &Gpu, device: &Device) -> Result<Vec<R
     let mut sides = vec![case.ours(gpu, &request)?];
     sides.extend((case.theirs)(device, &request)?);
     let names: Vec<&'static str> = sides.iter().map(|side| side.name).collect();
-    let verify = |outputs: Vec<Outputs>| {
-        let values = outputs.into_iter().map(|read| read()).collect::<Result<Vec<Values>>>()?;
-        verify(&names, &values, expected.as_ref())
-    };
+    let verify = |outputs: Vec<Outputs>| verify(&names, &values(outputs)?, expected.as_ref(), TOLERANCE);
     eprintln!("{name}: first calls");
     let (first, outputs): (Vec<f64>, Vec<Outputs>) = sides.iter_mut().map(Side::time).collect::<Result<Vec<_>>>()?.into_iter().unzip();
     verify(outputs)?;
-    for _ in 0..warm.warmup {
-        sides.iter_mut().try_for_each(|side| (side.run)().map(drop))?;
-    }
-    let mut samples = vec![vec![]; sides.len()];
-    let mut last = vec![];
-    for _ in 0..warm.options.rounds {
-        // Dropped before the round, not within it: taking memory back is no part of the next call.
-        last.clear();
-        for (side, samples) in sides.iter_mut().zip(&mut samples) {
-            let (seconds, outputs) = side.time()?;
-            samples.push(seconds);
-            last.push(outputs);
-        }
-    }
+    let (samples, last) = warm.take_turns(&mut sides)?;
     let differences = verify(last)?;
     let what = What { case: name.clone(), shape: case.shape.clone(), flops: case.flops(&request)? };
     let times = first.into_iter().zip(samples).map(|(first, seconds)| Times { first, seconds });
@@ -152,5 +162,6 @@ pub fn run(warm: &Warm, op: &'static str, note: &str, cases: impl IntoIterator<I
     let gpu = warm.options.open()?;
     let (device, _) = device::open(gpu.info())?;
     let report = Report::new(gpu.info(), &warm.options, op, note);
-    report.run(cases, |case| measure(warm, case, &gpu, &device))
+    let (gpu, device) = (&gpu, &device);
+    report.run(cases.into_iter().map(|case| (case.name.clone(), move || measure(warm, &case, gpu, device))))
 }
