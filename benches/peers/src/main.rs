@@ -33,8 +33,10 @@
 //! or tuned, a later one has for nothing; `cold` starts a process for each call instead, and keeps drivers from finding what they have
 //! compiled before. Elsewhere they do: with Mesa, `MESA_SHADER_CACHE_DISABLE=true` makes a first call a first one. On lavapipe 25 burn's
 //! takes minutes for a product or attention and more than half an hour for both cases of the LSTM: the kernels that it tries join products
-//! with the gates, and that driver compiles one of them for minutes. With what the driver kept it is seconds, and what an interrupted run
-//! has compiled is kept.
+//! with the gates, and that driver compiles one of them for minutes. A first step of `seq2seq` needs kernels of that kind too. With what
+//! the driver kept it is seconds, and what an interrupted run has compiled is kept.
+//!
+//! `--no-default-features` builds burn without its fusion, which the output then says: for comparing results where nobody would wait.
 
 mod attention;
 mod case;

@@ -57,6 +57,9 @@ fn burn_version() -> &'static str {
     version.unwrap_or("of unknown version")
 }
 
+/// What burn does without, if it was built so.
+const WITHOUT: &str = if cfg!(feature = "fusion") { "" } else { " without fusion" };
+
 /// Where rows go: to the file that was asked for as soon as they are measured, and to a table in the end.
 pub struct Report<'a> {
     info: &'a AdapterInfo,
@@ -107,7 +110,7 @@ impl<'a> Report<'a> {
     /// Prints a table, the rows of each case together; wattn's are first.
     fn print(&self, cases: &[Vec<Row>]) {
         println!("{} on {}, {} {}", self.op, self.info.name, self.info.driver, self.info.driver_info);
-        println!("burn {}{}; {} rounds\n", burn_version(), self.note, self.options.rounds);
+        println!("burn {}{WITHOUT}{}; {} rounds\n", burn_version(), self.note, self.options.rounds);
         let mut table = Table::new();
         let (first, rate) = (format!("first {}", self.unit), format!("{}s/s", self.unit));
         let headings = ["case", "shape", "library", &first, "median", "fastest", &rate, "GFLOP/s", "of wattn's time", "differs by"];
@@ -149,7 +152,7 @@ impl<'a> Report<'a> {
         let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
         let load = load.split(' ').next().unwrap_or_default();
         for row in rows {
-            let burn = format!(" {}", burn_version());
+            let burn = format!(" {}{WITHOUT}", burn_version());
             lines += &format!(
                 "\"{}\",\"{} {}\",{}{},{},{},\"{}\",{},{:.4},{:.4},{:.4},{:.3},wall,{load}\n",
                 self.info.name,

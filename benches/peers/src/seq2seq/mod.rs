@@ -47,6 +47,9 @@ const CHANGE_TOLERANCE: f64 = 1e-2;
 /// Ids up to that of the end, which no drawn sequence has.
 const SPECIAL: usize = EOS as usize + 1;
 
+/// The name of the only case.
+const CASE: &str = "train";
+
 /// The name of the losses among the results.
 const LOSSES: &str = "losses";
 
@@ -121,7 +124,7 @@ impl Sizes {
         let last = t * (2.0 * h * h + h * v);
         let sizes = [batch, source, target, source_ids, target_ids, embedding, hidden];
         let shape = sizes.map(|size| size.to_string()).join(",");
-        What { case: "train".into(), shape, flops: 3.0 * 2.0 * b * (recurrent + attention + last) }
+        What { case: CASE.into(), shape, flops: 3.0 * 2.0 * b * (recurrent + attention + last) }
     }
 }
 
@@ -137,7 +140,10 @@ impl Trainer {
     fn first(&mut self) -> Result<(f64, Outputs)> {
         let start = Instant::now();
         let outputs = (self.train)(1)?;
-        Ok((start.elapsed().as_secs_f64(), outputs))
+        let seconds = start.elapsed().as_secs_f64();
+        // Before the other library begins, which may take long.
+        eprintln!("{CASE}: {}'s first step took {seconds:.1} s", self.name);
+        Ok((seconds, outputs))
     }
 
     /// What trains for so many steps at a time.
@@ -181,7 +187,7 @@ fn check(trainers: &mut [Trainer], initial: &Arrays) -> Result<Check> {
         let (losses, changes): (Vec<Values>, Vec<Values>) = results.into_iter().map(<(Values, Values)>::from).unzip();
         let losses = verify(&names, &losses, None, TOLERANCE)?;
         let changes = verify(&names, &changes, None, CHANGE_TOLERANCE)?;
-        Ok(losses.into_iter().zip(changes).map(|(a, b)| f64::max(a, b)).collect())
+        Ok(losses.into_iter().zip(changes).map(|(loss, change)| f64::max(loss, change)).collect())
     };
     let (first, outputs): (Vec<f64>, Vec<Outputs>) =
         trainers.iter_mut().map(Trainer::first).collect::<Result<Vec<_>>>()?.into_iter().unzip();
@@ -194,10 +200,7 @@ fn measure(args: &Args, what: &What, gpu: &Gpu, device: &Device) -> Result<Vec<R
     let fresh = || trainers(&args.sizes, gpu, device);
     let (initial, mut trainers) = fresh()?;
     let names: Vec<&'static str> = trainers.iter().map(|trainer| trainer.name).collect();
-    eprintln!("{}: first steps", what.case);
-    let Check { first, differences } = check(&mut trainers, &initial)?;
-    let took: Vec<String> = names.iter().zip(&first).map(|(name, seconds)| format!("{name} {seconds:.1} s")).collect();
-    eprintln!("{}: {}; differ by {:.1e}", what.case, took.join(", "), differences.iter().fold(0.0, |max, &x| f64::max(max, x)));
+    let Check { first, .. } = check(&mut trainers, &initial)?;
     let mut sides: Vec<Side> = trainers.into_iter().map(|trainer| trainer.side(args.steps)).collect();
     let (samples, _) = args.warm.take_turns(&mut sides)?;
     let (initial, mut trainers) = fresh()?;
