@@ -25,6 +25,11 @@ const SMALL: Seq2SeqOptions = Seq2SeqOptions {
     dropout: 0.0,
 };
 
+/// Sentences of [`SOURCES`] with one predicate each.
+fn marks(places: &[usize]) -> Vec<Vec<bool>> {
+    SOURCES.iter().zip(places).map(|(source, &place)| (0..source.len()).map(|t| t == place).collect()).collect()
+}
+
 fn tagger(cell: Cell, score: Option<Score>, predicate: Option<usize>) -> TaggerOptions {
     TaggerOptions { words: 7, tags: 3, embedding: 5, predicate, hidden: 4, layers: 1, cell, score, dropout: 0.1 }
 }
@@ -77,7 +82,7 @@ fn tagger_gradients() {
         check_model(|device| {
             let mut parameters = Parameters::new(device, 5);
             let model = Tagger::new(&mut parameters.root(), &options).unwrap();
-            let sentences = Sentences::new(device, &SOURCES, options.predicate.map(|_| &[1, 0, 3, 0][..])).unwrap();
+            let sentences = Sentences::new(device, &SOURCES, options.predicate.map(|_| &marks(&[1, 0, 3, 0])[..])).unwrap();
             let tags = sentences.tags(&[&[0, 1, 2][..], &[2, 1], &[0, 0, 1, 2], &[1]]).unwrap();
             let loss = move || model.loss(&sentences, &tags, &Mode::train(1, 1));
             Model { parameters: without_embeddings(named(&parameters)), loss: Box::new(loss) }
@@ -153,7 +158,7 @@ fn wrong_batches_are_errors() {
     wrong(Pairs::new(&device, &SOURCES, &TARGETS[1..]).map(drop));
     wrong(Sequences::new(&device, &[&[1][..], &[]]).map(drop));
     wrong(Sequences::new::<&[i32]>(&device, &[]).map(drop));
-    wrong(Sentences::new(&device, &SOURCES, Some(&[0, 2, 0, 0])).map(drop));
+    wrong(Sentences::new(&device, &SOURCES, Some(&marks(&[0, 0, 0])[..])).map(drop));
     let sentences = Sentences::new(&device, &SOURCES, None).unwrap();
     wrong(sentences.tags(&TARGETS[1..]).map(drop));
     let mut parameters = Parameters::new(&device, 1);

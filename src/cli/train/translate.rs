@@ -1,0 +1,207 @@
+//! `wattn train translate`: one text to another.
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::options::{Options, count};
+use super::run::{Lesson, Loss, Part};
+use super::{Config, Source, Task, checksum};
+use crate::autograd::Device;
+use crate::io::checkpoint::Model;
+use crate::models::Sequences;
+use crate::models::seq2seq::{Pairs, SearchOptions, Seq2Seq, Seq2SeqOptions};
+use crate::nn::{Mode, Parameters, Score};
+use crate::tasks::vocabulary::Vocabularies;
+use crate::tasks::{Batches, Pair, Sizes, Split, Unit, Vocabulary, dates, read, score, summary};
+use crate::Result;
+
+/// Learn to make one text of another, from lines of source, tab and target.
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[command(mut_arg("epochs", |epochs| epochs.default_value("10")))]
+pub(crate) struct Translate {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub options: Options,
+    /// Learn from examples that wattn makes: dates as people write them to ISO 8601, or several sentences to the one about a name.
+    #[arg(long, value_enum, value_name = "WHAT", num_args = 0..=1, default_missing_value = "dates")]
+    pub generate: Option<Generated>,
+    /// What texts are taken apart into: characters or words. Words for generated summaries, otherwise characters, when it is left out.
+    #[arg(long)]
+    pub unit: Option<Unit>,
+    /// Characters or words that come less often are unknown.
+    #[arg(long, value_name = "N", default_value = "1", value_parser = count(1_000_000))]
+    pub min_count: usize,
+    /// Directions in which the source is read.
+    #[arg(long, value_name = "N", default_value = "2", value_parser = count(2))]
+    pub directions: usize,
+    /// How what is written is compared with what was read: dot, scaled_dot, general, bilinear, additive, concat or cosine.
+    #[arg(long, default_value = "general")]
+    pub score: Score,
+}
+
+/// What can be generated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Generated {
+    /// `Sat 9 May 1998` to `1998-05-09`.
+    Dates,
+    /// Sentences about people, and a name, to the sentence about that name.
+    Summary,
+}
+
+/// What a model is made with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Made {
+    #[serde(flatten)]
+    pub options: Seq2SeqOptions,
+    /// The longest target that was learned from: what is written ends at twice its length.
+    pub longest: usize,
+}
+
+/// A model with its vocabularies.
+pub(crate) struct Translator {
+    pub saved: Model<Config<Translate, Made>>,
+    pub parameters: Parameters,
+    pub model: Seq2Seq,
+}
+
+impl Translator {
+    /// Draws the parameters; those of a checkpoint are to be loaded then.
+    ///
+    /// # Errors
+    /// Those of the device.
+    pub fn new(device: &Device, saved: Model<Config<Translate, Made>>) -> Result<Self> {
+        let mut parameters = Parameters::new(device, saved.config.options.options.seed);
+        let model = Seq2Seq::new(&mut parameters.root(), &saved.config.model.options)?;
+        Ok(Translator { saved, parameters, model })
+    }
+
+    /// What a search is bounded by if nobody says otherwise.
+    pub fn max_length(&self) -> usize {
+        2 * self.saved.config.model.longest + 1
+    }
+}
+
+/// The translator with what it learns from.
+pub(super) struct Learner {
+    translator: Translator,
+    /// Texts, and what they are as ids.
+    parts: [Vec<Pair>; 3],
+    ids: [Vec<(Vec<i32>, Vec<i32>)>; 3],
+    data: u32,
+}
+
+impl Task for Translate {
+    const NAME: &'static str = "translate";
+    type Model = Made;
+    type Data = Split<Pair>;
+    type Learner = Learner;
+
+    fn options(&self) -> &Options {
+        &self.options
+    }
+
+    fn options_mut(&mut self) -> &mut Options {
+        &mut self.options
+    }
+
+    fn read(&self) -> Result<Split<Pair>> {
+        let sizes = |sizes: &Sizes| super::sizes(sizes, self.options.examples);
+        match (super::source(&self.options, self.generate)?, self.options.seed) {
+            (Source::Generated(Generated::Dates), seed) => dates::generate(&sizes(&dates::SIZES), seed),
+            (Source::Generated(Generated::Summary), seed) => summary::generate(&sizes(&summary::SIZES), seed),
+            (Source::Files(files), _) => files.split(read::pairs),
+        }
+    }
+
+    fn learner(self, device: &Device, data: Split<Pair>, saved: Option<Model<Config<Self, Made>>>) -> Result<Learner> {
+        let data_sum = checksum([&data.train, &data.valid].map(|part| read::to_tsv(part)));
+        let saved = match saved {
+            Some(saved) => Model { config: Config { options: self, ..saved.config }, ..saved },
+            None => self.begun(&data)?,
+        };
+        let parts = [data.train, data.valid, data.test];
+        let vocabulary = |name| super::vocabulary(&saved.vocabularies, name);
+        let (source, target) = (vocabulary(SOURCE)?, vocabulary(TARGET)?);
+        let ids = parts.each_ref().map(|part| part.iter().map(|pair| (source.encode(&pair.source), target.encode(&pair.target))).collect());
+        Ok(Learner { translator: Translator::new(device, saved)?, parts, ids, data: data_sum })
+    }
+}
+
+/// The names of the vocabularies.
+pub(crate) const SOURCE: &str = "source";
+pub(crate) const TARGET: &str = "target";
+
+impl Translate {
+    /// What a run that begins with these examples has.
+    fn begun(self, data: &Split<Pair>) -> Result<Model<Config<Self, Made>>> {
+        let unit = self.unit.unwrap_or(if self.generate == Some(Generated::Summary) { Unit::Words } else { Unit::Characters });
+        let source = Vocabulary::of(unit, data.train.iter().map(|pair| &*pair.source), self.min_count);
+        let target = Vocabulary::of(unit, data.train.iter().map(|pair| &*pair.target), self.min_count);
+        let o = &self.options;
+        let options = Seq2SeqOptions {
+            source: source.size(),
+            target: target.size(),
+            embedding: o.embedding,
+            hidden: o.hidden,
+            layers: o.layers,
+            cell: o.cell,
+            bidirectional: self.directions == 2,
+            score: self.score,
+            dropout: o.dropout,
+        };
+        let longest = data.train.iter().map(|pair| unit.split(&pair.target).len()).max().unwrap_or(0);
+        Ok(Model {
+            task: Self::NAME.into(),
+            config: Config { options: self, model: Made { options, longest } },
+            vocabularies: Vocabularies([(SOURCE.to_string(), source), (TARGET.to_string(), target)].into()),
+            weights: Default::default(),
+        })
+    }
+}
+
+impl Lesson for Learner {
+    type Config = Config<Translate, Made>;
+    const SCORE: &'static str = "exact";
+
+    fn model(&self) -> &Model<Self::Config> {
+        &self.translator.saved
+    }
+
+    fn options(&self) -> &Options {
+        &self.translator.saved.config.options.options
+    }
+
+    fn parameters(&self) -> &Parameters {
+        &self.translator.parameters
+    }
+
+    fn lengths(&self, part: Part) -> Vec<usize> {
+        self.ids[part as usize].iter().map(|(source, target)| source.len() + target.len()).collect()
+    }
+
+    fn loss(&self, part: Part, examples: &[usize], mode: &Mode) -> Result<Loss> {
+        let (sources, targets): (Vec<&[i32]>, Vec<&[i32]>) =
+            examples.iter().map(|&i| &self.ids[part as usize][i]).map(|(source, target)| (&source[..], &target[..])).unzip();
+        let pairs = Pairs::new(self.parameters().device(), &sources, &targets)?;
+        let read: usize = pairs.source.counts().iter().sum();
+        Ok(Loss { mean: self.translator.model.loss(&pairs, mode)?, count: pairs.tokens, tokens: read + pairs.tokens })
+    }
+
+    fn score(&self, part: Part) -> Result<f64> {
+        let (ids, pairs) = (&self.ids[part as usize], &self.parts[part as usize]);
+        let target = super::vocabulary(&self.translator.saved.vocabularies, TARGET)?;
+        let search = SearchOptions { max_length: self.translator.max_length(), ..Default::default() };
+        let mut answers = vec![String::new(); pairs.len()];
+        for batch in Batches::new(ids.iter().map(|(source, _)| source.len()).collect(), self.options().batch, 0).sorted() {
+            let sources: Vec<&[i32]> = batch.iter().map(|&i| &ids[i].0[..]).collect();
+            let found = self.translator.model.predict(&Sequences::new(self.parameters().device(), &sources)?, &search)?;
+            batch.iter().zip(&found).for_each(|(&i, found)| answers[i] = target.decode(&found.ids));
+        }
+        Ok(score::exact(answers.iter().zip(pairs).map(|(answer, pair)| (&**answer, &*pair.target))))
+    }
+
+    fn data(&self) -> u32 {
+        self.data
+    }
+}
