@@ -5,6 +5,7 @@
 
 mod devices;
 pub mod picture;
+mod predict;
 mod print;
 mod profile;
 pub mod progress;
@@ -68,6 +69,8 @@ enum Command {
     Profile(profile::Args),
     /// Train a model on examples from files, or on generated ones.
     Train(train::Args),
+    /// Apply a model that `wattn train` wrote: one line out for each line in.
+    Predict(predict::Args),
     /// Search the fastest kernels for this device, and remember them.
     Tune(tune::Args),
     /// List, show or check the shaders: composed WGSL, or its SPIR-V, MSL or HLSL.
@@ -96,6 +99,7 @@ pub fn execute(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, er
         Command::Verify(args) => verify::execute(&mut session, &args),
         Command::Profile(args) => profile::execute(&mut session, &args),
         Command::Train(args) => train::execute(&mut session, args, &given),
+        Command::Predict(args) => predict::execute(&mut session, &args),
         Command::Tune(args) => tune::execute(&mut session, &args),
         Command::Shaders(args) => shaders::execute(&mut session, &args),
     };

@@ -200,7 +200,7 @@ impl Vocabularies {
         let mut all = BTreeMap::new();
         while let Some((number, head)) = lines.next() {
             let columns: Vec<&str> = head.split('\t').collect();
-                let (name, unit, size) = match columns[..] {
+            let (name, unit, size) = match columns[..] {
                 [name, unit, size] => (name, unit.parse().ok(), size.parse::<usize>().ok().filter(|&size| size >= SPECIAL.len())),
                 _ => ("", None, None),
             };

@@ -1,6 +1,6 @@
 //! `wattn train`: models of generated or read examples.
 
-mod options;
+pub(super) mod options;
 mod run;
 pub(super) mod tag;
 pub(super) mod translate;
@@ -16,6 +16,8 @@ use self::run::{Lesson, Summary};
 use super::{Session, Verdict, missing};
 use crate::autograd::Device;
 use crate::io::checkpoint::{self, Model};
+use crate::nn::Parameters;
+use crate::ops::Arrays;
 use crate::tasks::vocabulary::Vocabularies;
 use crate::tasks::{Sizes, Split, Vocabulary};
 use crate::{Error, Result};
@@ -62,8 +64,10 @@ trait Task: Sized + Serialize + DeserializeOwned {
     fn options_mut(&mut self) -> &mut Options;
     /// Reads or generates the examples.
     fn read(&self) -> Result<Self::Data>;
-    /// The model, new or as it was saved, with the examples.
-    fn learner(self, device: &Device, data: Self::Data, saved: Option<Model<Config<Self, Self::Model>>>) -> Result<Self::Learner>;
+    /// What a run that begins with these examples has.
+    fn begun(self, data: &Self::Data) -> Model<Config<Self, Self::Model>>;
+    /// The model with the examples.
+    fn learner(device: &Device, dir: &Path, saved: Model<Config<Self, Self::Model>>, data: Self::Data) -> Result<Self::Learner>;
 }
 
 /// Runs the command. `given` has the names of the options that were given, as the fields are called.
@@ -91,7 +95,11 @@ fn learn<T: Task>(session: &mut Session, place: &Place, mut task: T, given: &[St
         }
         checkpoint::claim(dir, place.force)?;
     }
-    let learner = task.learner(&device, data, saved)?;
+    let saved = match saved {
+        Some(saved) => Model { config: Config { options: task, ..saved.config }, ..saved },
+        None => task.begun(&data),
+    };
+    let learner = T::learner(&device, dir, saved, data)?;
     let summary = run::train(&learner, dir, resume)?;
     report(session, dir, &summary)
 }
@@ -155,7 +163,18 @@ fn checksum(texts: [String; 2]) -> u32 {
     sum.sum()
 }
 
-/// The vocabulary of a checkpoint.
-pub(super) fn vocabulary<'a>(all: &'a Vocabularies, name: &str) -> Result<&'a Vocabulary> {
-    all.get(name).map_err(|message| Error::Format { path: "vocab.txt".into(), message })
+/// A vocabulary of the checkpoint in the directory.
+fn vocabulary(dir: &Path, all: &Vocabularies, name: &str) -> Result<Vocabulary> {
+    all.get(name).cloned().map_err(|message| Error::Format { path: dir.into(), message })
+}
+
+/// Gives the parameters the weights of the checkpoint in the directory; a run that begins has none yet.
+fn load(dir: &Path, parameters: &Parameters, weights: &Arrays) -> Result<()> {
+    if weights.is_empty() {
+        return Ok(());
+    }
+    parameters.load(weights).map_err(|error| match error {
+        Error::Tensors { .. } | Error::Shape { .. } | Error::Dtype { .. } => Error::Format { path: dir.into(), message: error.to_string() },
+        other => other,
+    })
 }

@@ -95,7 +95,7 @@ pub(crate) struct Options {
 /// The largest number of features: a layer's matrix is to fit into a host's memory.
 const MOST_FEATURES: u64 = 8_192;
 
-pub(super) fn count(most: u64) -> RangedU64ValueParser<usize> {
+pub(in crate::cli) fn count(most: u64) -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..=most)
 }
 

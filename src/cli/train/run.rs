@@ -227,7 +227,8 @@ impl<L: Lesson> Run<'_, L> {
     fn end_epoch(&mut self) -> Result<()> {
         self.settle()?;
         let Position { losses, count, tokens, epoch_seconds, .. } = self.at;
-        self.at = Position { epochs: self.at.epochs + 1, batches: 0, losses: 0.0, count: 0, tokens: 0, epoch_seconds: 0.0, ..self.at.clone() };
+        self.at =
+            Position { epochs: self.at.epochs + 1, batches: 0, losses: 0.0, count: 0, tokens: 0, epoch_seconds: 0.0, ..self.at.clone() };
         let valid = self.validate()?;
         if let Some((score, loss)) = valid {
             let better = self.at.best.is_none_or(|(best, at, _)| score > best || (score == best && loss < at));

@@ -1,5 +1,7 @@
 //! `wattn train tag`: a tag for each token of a sentence.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
@@ -19,7 +21,7 @@ const INDICATOR: usize = 16;
 
 /// Learn to tag the tokens of sentences, from columns as CoNLL has them: a token first on each line, its tag last.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[command(mut_arg("epochs", |epochs| epochs.default_value("8")))]
+#[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("8")))]
 pub(crate) struct Tag {
     #[command(flatten)]
     #[serde(flatten)]
@@ -51,22 +53,31 @@ pub(crate) enum Generated {
     Roles,
 }
 
+impl Tag {
+    /// As `wattn train` calls it, and config.json.
+    pub const NAME: &'static str = "tag";
+}
+
 /// A model with its vocabularies.
 pub(crate) struct Marker {
     pub saved: Model<Config<Tag, TaggerOptions>>,
+    words: Vocabulary,
+    tags: Vocabulary,
     pub parameters: Parameters,
     pub model: Tagger,
 }
 
 impl Marker {
-    /// Draws the parameters; those of a checkpoint are to be loaded then.
+    /// Of the checkpoint in the directory; where that has no weights yet they are drawn.
     ///
     /// # Errors
-    /// Those of the device.
-    pub fn new(device: &Device, saved: Model<Config<Tag, TaggerOptions>>) -> Result<Self> {
+    /// [`Error::Format`] for vocabularies or weights that do not fit; those of the device.
+    pub fn new(device: &Device, dir: &Path, saved: Model<Config<Tag, TaggerOptions>>) -> Result<Self> {
         let mut parameters = Parameters::new(device, saved.config.options.options.seed);
         let model = Tagger::new(&mut parameters.root(), &saved.config.model)?;
-        Ok(Marker { saved, parameters, model })
+        super::load(dir, &parameters, &saved.weights)?;
+        let vocabulary = |name| super::vocabulary(dir, &saved.vocabularies, name);
+        Ok(Marker { words: vocabulary(WORDS)?, tags: vocabulary(TAGS)?, saved, parameters, model })
     }
 
     /// Whether the model is told which token is the predicate.
@@ -75,21 +86,13 @@ impl Marker {
     }
 
     /// The words' ids.
-    ///
-    /// # Errors
-    /// That the checkpoint has no such vocabulary.
-    pub fn encode(&self, tokens: &[String]) -> Result<Vec<i32>> {
-        let words = super::vocabulary(&self.saved.vocabularies, WORDS)?;
-        Ok(tokens.iter().map(|token| words.index(token)).collect())
+    pub fn encode(&self, tokens: &[String]) -> Vec<i32> {
+        tokens.iter().map(|token| self.words.index(token)).collect()
     }
 
     /// The tags of labels.
-    ///
-    /// # Errors
-    /// As [`Marker::encode`].
-    pub fn tags(&self, found: &Tags) -> Result<Vec<String>> {
-        let tags = super::vocabulary(&self.saved.vocabularies, TAGS)?;
-        Ok(found.tags.iter().map(|&label| tags.tag(label).to_string()).collect())
+    pub fn tags(&self, found: &Tags) -> Vec<&str> {
+        found.tags.iter().map(|&label| self.tags.tag(label)).collect()
     }
 }
 
@@ -112,7 +115,7 @@ pub(super) struct Learner {
 }
 
 impl Task for Tag {
-    const NAME: &'static str = "tag";
+    const NAME: &'static str = Tag::NAME;
     type Model = TaggerOptions;
     type Data = Split<Tagged>;
     type Learner = Learner;
@@ -139,7 +142,8 @@ impl Task for Tag {
             None => [&mut split.train, &mut split.valid, &mut split.test].into_iter().flatten().for_each(|own| own.predicate.clear()),
             Some(_) if self.predicate_column == column => {}
             Some(got) => {
-                let expected = if column.is_some() { "2, where generated roles have it" } else { "--generate roles: places have no predicate" };
+                let expected =
+                    if column.is_some() { "2, where generated roles have it" } else { "--generate roles: places have no predicate" };
                 let key = "--predicate-column".into();
                 return Err(Error::Argument { op: "train", key, expected: expected.into(), got: got.to_string() });
             }
@@ -147,27 +151,6 @@ impl Task for Tag {
         Ok(split)
     }
 
-    fn learner(self, device: &Device, data: Split<Tagged>, saved: Option<Model<Config<Self, TaggerOptions>>>) -> Result<Learner> {
-        let data_sum = checksum([&data.train, &data.valid].map(|part| read::to_conll(part)));
-        let saved = match saved {
-            Some(saved) => Model { config: Config { options: self, ..saved.config }, ..saved },
-            None => self.begun(&data),
-        };
-        let parts = [data.train, data.valid, data.test];
-        let (words, tags) = (super::vocabulary(&saved.vocabularies, WORDS)?, super::vocabulary(&saved.vocabularies, TAGS)?);
-        let encoded = |sentence: &Tagged| {
-            let tags = sentence.tags.iter().map(|tag| tags.label(tag)).collect::<Result<_, _>>();
-            let wrong = |got| Error::Argument { op: "train", key: "tags".into(), expected: "those of --train".into(), got };
-            Ok(Encoded { words: sentence.tokens.iter().map(|token| words.index(token)).collect(), tags: tags.map_err(wrong)? })
-        };
-        let all = parts.iter().map(|part| part.iter().map(encoded).collect()).collect::<Result<Vec<Vec<Encoded>>>>()?;
-        let Ok(encoded) = all.try_into() else { unreachable!("there are three parts") };
-        Ok(Learner { marker: Marker::new(device, saved)?, parts, encoded, data: data_sum })
-    }
-}
-
-impl Tag {
-    /// What a run that begins with these examples has.
     fn begun(self, data: &Split<Tagged>) -> Model<Config<Self, TaggerOptions>> {
         let words = data.train.iter().flat_map(|sentence| &sentence.tokens).map(String::as_str);
         let words = Vocabulary::of_parts(Unit::Words, words, self.min_count);
@@ -190,6 +173,20 @@ impl Tag {
             vocabularies: Vocabularies([(WORDS.to_string(), words), (TAGS.to_string(), tags)].into()),
             weights: Default::default(),
         }
+    }
+
+    fn learner(device: &Device, dir: &Path, saved: Model<Config<Self, TaggerOptions>>, data: Split<Tagged>) -> Result<Learner> {
+        let sum = checksum([&data.train, &data.valid].map(|part| read::to_conll(part)));
+        let marker = Marker::new(device, dir, saved)?;
+        let encoded = |sentence: &Tagged| {
+            let tags = sentence.tags.iter().map(|tag| marker.tags.label(tag)).collect::<Result<_, _>>();
+            let wrong = |got| Error::Argument { op: "train", key: "tags".into(), expected: "those of --train".into(), got };
+            Ok(Encoded { words: marker.encode(&sentence.tokens), tags: tags.map_err(wrong)? })
+        };
+        let parts = [data.train, data.valid, data.test];
+        let all = parts.iter().map(|part| part.iter().map(encoded).collect()).collect::<Result<Vec<Vec<Encoded>>>>()?;
+        let Ok(encoded) = all.try_into() else { unreachable!("there are three parts") };
+        Ok(Learner { marker, parts, encoded, data: sum })
     }
 }
 
@@ -235,7 +232,7 @@ impl Lesson for Learner {
         for batch in Batches::new(self.lengths(part), self.options().batch, 0).sorted() {
             let found = self.marker.model.predict(&self.sentences(part, &batch)?)?;
             for (&i, found) in batch.iter().zip(&found) {
-                counts.add(&self.marker.tags(found)?, &self.parts[part as usize][i].tags);
+                counts.add(&self.marker.tags(found), &self.parts[part as usize][i].tags);
             }
         }
         Ok(counts.all.f1())

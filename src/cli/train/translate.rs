@@ -1,11 +1,14 @@
 //! `wattn train translate`: one text to another.
 
+use std::path::Path;
+
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use super::options::{Options, count};
 use super::run::{Lesson, Loss, Part};
 use super::{Config, Source, Task, checksum};
+use crate::Result;
 use crate::autograd::Device;
 use crate::io::checkpoint::Model;
 use crate::models::Sequences;
@@ -13,11 +16,10 @@ use crate::models::seq2seq::{Pairs, SearchOptions, Seq2Seq, Seq2SeqOptions};
 use crate::nn::{Mode, Parameters, Score};
 use crate::tasks::vocabulary::Vocabularies;
 use crate::tasks::{Batches, Pair, Sizes, Split, Unit, Vocabulary, dates, read, score, summary};
-use crate::Result;
 
 /// Learn to make one text of another, from lines of source, tab and target.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[command(mut_arg("epochs", |epochs| epochs.default_value("10")))]
+#[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("10")))]
 pub(crate) struct Translate {
     #[command(flatten)]
     #[serde(flatten)]
@@ -58,22 +60,31 @@ pub(crate) struct Made {
     pub longest: usize,
 }
 
+impl Translate {
+    /// As `wattn train` calls it, and config.json.
+    pub const NAME: &'static str = "translate";
+}
+
 /// A model with its vocabularies.
 pub(crate) struct Translator {
     pub saved: Model<Config<Translate, Made>>,
+    pub source: Vocabulary,
+    pub target: Vocabulary,
     pub parameters: Parameters,
     pub model: Seq2Seq,
 }
 
 impl Translator {
-    /// Draws the parameters; those of a checkpoint are to be loaded then.
+    /// Of the checkpoint in the directory; where that has no weights yet they are drawn.
     ///
     /// # Errors
-    /// Those of the device.
-    pub fn new(device: &Device, saved: Model<Config<Translate, Made>>) -> Result<Self> {
+    /// [`Error::Format`](crate::Error::Format) for vocabularies or weights that do not fit; those of the device.
+    pub fn new(device: &Device, dir: &Path, saved: Model<Config<Translate, Made>>) -> Result<Self> {
         let mut parameters = Parameters::new(device, saved.config.options.options.seed);
         let model = Seq2Seq::new(&mut parameters.root(), &saved.config.model.options)?;
-        Ok(Translator { saved, parameters, model })
+        super::load(dir, &parameters, &saved.weights)?;
+        let vocabulary = |name| super::vocabulary(dir, &saved.vocabularies, name);
+        Ok(Translator { source: vocabulary(SOURCE)?, target: vocabulary(TARGET)?, saved, parameters, model })
     }
 
     /// What a search is bounded by if nobody says otherwise.
@@ -81,6 +92,10 @@ impl Translator {
         2 * self.saved.config.model.longest + 1
     }
 }
+
+/// The names of the vocabularies.
+const SOURCE: &str = "source";
+const TARGET: &str = "target";
 
 /// The translator with what it learns from.
 pub(super) struct Learner {
@@ -92,7 +107,7 @@ pub(super) struct Learner {
 }
 
 impl Task for Translate {
-    const NAME: &'static str = "translate";
+    const NAME: &'static str = Translate::NAME;
     type Model = Made;
     type Data = Split<Pair>;
     type Learner = Learner;
@@ -114,27 +129,7 @@ impl Task for Translate {
         }
     }
 
-    fn learner(self, device: &Device, data: Split<Pair>, saved: Option<Model<Config<Self, Made>>>) -> Result<Learner> {
-        let data_sum = checksum([&data.train, &data.valid].map(|part| read::to_tsv(part)));
-        let saved = match saved {
-            Some(saved) => Model { config: Config { options: self, ..saved.config }, ..saved },
-            None => self.begun(&data)?,
-        };
-        let parts = [data.train, data.valid, data.test];
-        let vocabulary = |name| super::vocabulary(&saved.vocabularies, name);
-        let (source, target) = (vocabulary(SOURCE)?, vocabulary(TARGET)?);
-        let ids = parts.each_ref().map(|part| part.iter().map(|pair| (source.encode(&pair.source), target.encode(&pair.target))).collect());
-        Ok(Learner { translator: Translator::new(device, saved)?, parts, ids, data: data_sum })
-    }
-}
-
-/// The names of the vocabularies.
-pub(crate) const SOURCE: &str = "source";
-pub(crate) const TARGET: &str = "target";
-
-impl Translate {
-    /// What a run that begins with these examples has.
-    fn begun(self, data: &Split<Pair>) -> Result<Model<Config<Self, Made>>> {
+    fn begun(self, data: &Split<Pair>) -> Model<Config<Self, Made>> {
         let unit = self.unit.unwrap_or(if self.generate == Some(Generated::Summary) { Unit::Words } else { Unit::Characters });
         let source = Vocabulary::of(unit, data.train.iter().map(|pair| &*pair.source), self.min_count);
         let target = Vocabulary::of(unit, data.train.iter().map(|pair| &*pair.target), self.min_count);
@@ -151,12 +146,21 @@ impl Translate {
             dropout: o.dropout,
         };
         let longest = data.train.iter().map(|pair| unit.split(&pair.target).len()).max().unwrap_or(0);
-        Ok(Model {
+        Model {
             task: Self::NAME.into(),
             config: Config { options: self, model: Made { options, longest } },
             vocabularies: Vocabularies([(SOURCE.to_string(), source), (TARGET.to_string(), target)].into()),
             weights: Default::default(),
-        })
+        }
+    }
+
+    fn learner(device: &Device, dir: &Path, saved: Model<Config<Self, Made>>, data: Split<Pair>) -> Result<Learner> {
+        let sum = checksum([&data.train, &data.valid].map(|part| read::to_tsv(part)));
+        let translator = Translator::new(device, dir, saved)?;
+        let parts = [data.train, data.valid, data.test];
+        let encoded = |pair: &Pair| (translator.source.encode(&pair.source), translator.target.encode(&pair.target));
+        let ids = parts.each_ref().map(|part| part.iter().map(encoded).collect());
+        Ok(Learner { translator, parts, ids, data: sum })
     }
 }
 
@@ -190,13 +194,12 @@ impl Lesson for Learner {
 
     fn score(&self, part: Part) -> Result<f64> {
         let (ids, pairs) = (&self.ids[part as usize], &self.parts[part as usize]);
-        let target = super::vocabulary(&self.translator.saved.vocabularies, TARGET)?;
         let search = SearchOptions { max_length: self.translator.max_length(), ..Default::default() };
         let mut answers = vec![String::new(); pairs.len()];
         for batch in Batches::new(ids.iter().map(|(source, _)| source.len()).collect(), self.options().batch, 0).sorted() {
             let sources: Vec<&[i32]> = batch.iter().map(|&i| &ids[i].0[..]).collect();
             let found = self.translator.model.predict(&Sequences::new(self.parameters().device(), &sources)?, &search)?;
-            batch.iter().zip(&found).for_each(|(&i, found)| answers[i] = target.decode(&found.ids));
+            batch.iter().zip(&found).for_each(|(&i, found)| answers[i] = self.translator.target.decode(&found.ids));
         }
         Ok(score::exact(answers.iter().zip(pairs).map(|(answer, pair)| (&**answer, &*pair.target))))
     }
