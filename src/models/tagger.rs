@@ -86,7 +86,7 @@ impl Tagger {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// As [`Scope::draw`].
+    /// As [`Attention::new`].
     pub fn new(scope: &mut Scope, options: &TaggerOptions) -> Result<Self> {
         let o = *options;
         let embedding = Embedding::new(&mut scope.at("embedding"), o.words, o.embedding, Some(PAD as usize))?;
