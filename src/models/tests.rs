@@ -84,7 +84,7 @@ fn tagger_gradients() {
         check_model(|device| {
             let mut parameters = Parameters::new(device, 5);
             let model = Tagger::new(&mut parameters.root(), &options).unwrap();
-            let sentences = Sentences::new(device, &SOURCES, options.predicate.map(|_| &marks(&[1, 0, 3, 0])[..])).unwrap();
+            let sentences = Sentences::new(device, &SOURCES, options.predicate.map(|_| marks(&[1, 0, 3, 0])).as_deref()).unwrap();
             let tags = sentences.tags(&[&[0, 1, 2][..], &[2, 1], &[0, 0, 1, 2], &[1]]).unwrap();
             let loss = move || model.loss(&sentences, &tags, &Mode::train(1, 1));
             Model { parameters: without_embeddings(named(&parameters)), loss: Box::new(loss) }

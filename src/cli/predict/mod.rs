@@ -41,9 +41,9 @@ pub(super) struct Args {
     #[arg(long, value_name = "N", default_value = "64", value_parser = count(65_536))]
     batch: usize,
     #[command(flatten)]
-    translate: translate::Args,
+    translate: translate::SearchArgs,
     #[command(flatten)]
-    tag: tag::Args,
+    tag: tag::ColumnArgs,
 }
 
 impl Args {

@@ -10,14 +10,14 @@ use crate::tasks::{Batches, read};
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct ColumnArgs {
     /// The input has columns, as the examples that the model learned from: a token first on each line, an empty line between sentences,
     /// and, if there was one, the column of the predicate. The answer is a tag on each line.
     #[arg(long)]
     columns: bool,
 }
 
-impl Args {
+impl ColumnArgs {
     /// Refuses options where the model has no use for them.
     pub fn refuse(&self) -> Result<()> {
         if self.columns { Err(misplaced("--columns", Tag::NAME)) } else { Ok(()) }
@@ -36,7 +36,7 @@ struct Sentence {
 pub(super) fn predict(device: &Device, args: &super::Args, input: &Input) -> Result<Answers> {
     let marker = Marker::new(device, &args.dir, checkpoint::load(&args.dir, Tag::NAME)?)?;
     if args.is_seen() && marker.saved.config.model.score.is_none() {
-        let expected = "a model that was trained with --score".to_string();
+        let expected = "a model that was trained with --score or --heads".to_string();
         return Err(Error::Argument { op: "predict", key: "--attention".into(), expected, got: "one without attention".into() });
     }
     let count = input.lines()?.len();

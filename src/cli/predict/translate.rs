@@ -12,7 +12,7 @@ use crate::tasks::Batches;
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
-pub(super) struct Args {
+pub(super) struct SearchArgs {
     /// Translations that are followed at a time (beam search); 1, the default, goes on with the likeliest alone.
     #[arg(long, value_name = "N", value_parser = count(1_000))]
     beam: Option<usize>,
@@ -24,7 +24,7 @@ pub(super) struct Args {
     length_penalty: Option<f64>,
 }
 
-impl Args {
+impl SearchArgs {
     /// Refuses options where the model has no use for them.
     pub fn refuse(&self) -> Result<()> {
         let given = [

@@ -89,17 +89,18 @@ fn learn<T: Task>(session: &mut Session, place: &Place, mut task: T, given: &[St
     task.options().check()?;
     let data = task.read()?;
     let device = session.device()?;
+    let saved = match saved {
+        Some(saved) => Model { config: Config { options: task, ..saved.config }, ..saved },
+        None => task.begun(&data),
+    };
+    let learner = T::learner(&device, dir, saved, data)?;
+    // Only now: what is wrong with arguments or examples leaves no directory behind.
     if !resume {
         if place.resume {
             session.note(format!("there is no checkpoint in {} yet: training begins", dir.display()));
         }
         checkpoint::claim(dir, place.force)?;
     }
-    let saved = match saved {
-        Some(saved) => Model { config: Config { options: task, ..saved.config }, ..saved },
-        None => task.begun(&data),
-    };
-    let learner = T::learner(&device, dir, saved, data)?;
     let summary = run::train(&learner, dir, resume)?;
     report(session, dir, &summary)
 }

@@ -81,6 +81,9 @@ pub(crate) struct Options {
     /// Recurrent layers, one on the other.
     #[arg(long, value_name = "N", default_value = "1", value_parser = count(64))]
     pub layers: usize,
+    /// Attend with this many heads, each with its own part of the features, in place of one --score.
+    #[arg(long, value_name = "N", value_parser = count(1_024), conflicts_with = "score")]
+    pub heads: Option<usize>,
     /// Of initial weights, of the order of examples, and of what is dropped and generated.
     #[arg(long, value_name = "N", default_value = "0")]
     pub seed: u64,

@@ -21,6 +21,7 @@ const INDICATOR: usize = 16;
 
 /// Learn to tag the tokens of sentences, from columns as CoNLL has them: a token first on each line, its tag last.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[group(skip)]
 #[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("8")))]
 pub(crate) struct Tag {
     #[command(flatten)]
@@ -164,7 +165,7 @@ impl Task for Tag {
             hidden: o.hidden,
             layers: o.layers,
             cell: o.cell,
-            score: self.score,
+            score: o.heads.map(Score::MultiHead).or(self.score),
             dropout: o.dropout,
         };
         Model {

@@ -19,6 +19,7 @@ use crate::tasks::{Batches, Pair, Sizes, Split, Unit, Vocabulary, dates, read, s
 
 /// Learn to make one text of another, from lines of source, tab and target.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[group(skip)]
 #[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("10")))]
 pub(crate) struct Translate {
     #[command(flatten)]
@@ -142,7 +143,7 @@ impl Task for Translate {
             layers: o.layers,
             cell: o.cell,
             bidirectional: self.directions == 2,
-            score: self.score,
+            score: o.heads.map_or(self.score, Score::MultiHead),
             dropout: o.dropout,
         };
         let longest = data.train.iter().map(|pair| unit.split(&pair.target).len()).max().unwrap_or(0);
