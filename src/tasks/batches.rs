@@ -1,6 +1,7 @@
 //! Which examples make which batch.
 
 use super::shuffle;
+use crate::Result;
 use crate::ops::philox::{Rng, element};
 
 /// Batches that are sorted by length together: more waste less on padding, fewer are more random.
@@ -52,6 +53,19 @@ impl Batches {
         order.sort_by_key(|&example| self.lengths[example]);
         order.chunks(self.size).map(<[usize]>::to_vec).collect()
     }
+
+    /// What `run` makes of each example, in their order; it gets them in the batches of [`Batches::sorted`].
+    ///
+    /// # Errors
+    /// Those of `run`.
+    pub fn each<T>(&self, mut run: impl FnMut(&[usize]) -> Result<Vec<T>>) -> Result<Vec<T>> {
+        let mut made = Vec::with_capacity(self.lengths.len());
+        for batch in self.sorted() {
+            made.extend(run(&batch)?.into_iter().zip(batch));
+        }
+        made.sort_by_key(|(_, example)| *example);
+        Ok(made.into_iter().map(|(made, _)| made).collect())
+    }
 }
 
 /// A seed for each epoch, so that the streams of two have nothing in common.
@@ -89,6 +103,13 @@ mod tests {
         assert_eq!(one.epoch(5), one.clone().epoch(5));
         assert_ne!(one.epoch(5), one.epoch(6));
         assert_ne!(one.epoch(5), two.epoch(5));
+    }
+
+    #[test]
+    fn what_is_made_of_each_example_comes_in_order() {
+        let batches = batches(16, 1);
+        let made = batches.each(|examples| Ok(examples.iter().map(|&example| (example, batches.lengths[example])).collect()));
+        assert_eq!(made.unwrap(), batches.lengths.iter().copied().enumerate().collect::<Vec<_>>());
     }
 
     #[test]

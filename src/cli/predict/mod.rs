@@ -61,6 +61,12 @@ struct Answers {
     texts: usize,
 }
 
+impl Answers {
+    fn new(lines: usize, texts: usize) -> Self {
+        Answers { lines: vec![String::new(); lines], maps: vec![], texts }
+    }
+}
+
 /// What the lines are, and how a fault in one of them is told.
 struct Input {
     name: PathBuf,
@@ -105,6 +111,10 @@ pub(super) fn execute(session: &mut Session, args: &Args) -> Result<Verdict> {
     let answers = predict(&session.device()?, args, &input)?;
     for line in &answers.lines {
         session.line(line)?;
+    }
+    if args.is_seen() && answers.maps.is_empty() {
+        let expected = "a text that something is made of".into();
+        return Err(Error::Argument { op: "predict", key: "--attention".into(), expected, got: "empty answers alone".into() });
     }
     if args.is_seen() && answers.texts > answers.maps.len() {
         session.note(format!("the attention of the first {} of {} lines is shown", answers.maps.len(), answers.texts));

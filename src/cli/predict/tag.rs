@@ -5,8 +5,8 @@ use super::{Answers, Input, PICTURED, misplaced};
 use crate::autograd::Device;
 use crate::cli::picture::Heatmap;
 use crate::io::checkpoint;
-use crate::models::tagger::{Sentences, Tags};
-use crate::tasks::{Batches, read};
+use crate::models::tagger::Tags;
+use crate::tasks::read;
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -41,27 +41,23 @@ pub(super) fn predict(device: &Device, args: &super::Args, input: &Input) -> Res
     }
     let count = input.lines()?.len();
     let sentences = if args.tag.columns { columns(&marker, input)? } else { lines(&marker, input)? };
-    let mut answers = vec![String::new(); count];
-    let mut maps = vec![];
-    for batch in Batches::new(sentences.iter().map(|sentence| sentence.tokens.len()).collect(), args.batch, 0).sorted() {
-        let words: Vec<Vec<i32>> = batch.iter().map(|&i| marker.encode(&sentences[i].tokens)).collect();
-        let marks: Vec<Vec<bool>> = batch.iter().map(|&i| sentences[i].predicate.clone()).collect();
-        let marks = marker.asks_for_predicate().then_some(&marks[..]);
-        let found = marker.model.predict(&Sentences::new(device, &words, marks)?)?;
-        for (&i, found) in batch.iter().zip(&found) {
-            let (sentence, tags) = (&sentences[i], marker.tags(found));
-            if args.tag.columns {
-                answers[sentence.line..].iter_mut().zip(&tags).for_each(|(answer, tag)| *answer = tag.to_string());
-            } else {
-                answers[sentence.line] = tags.join(" ");
-            }
-            if args.is_seen() && i < PICTURED {
-                maps.extend(heatmap(sentence, found).map(|map| (i, map)));
-            }
+    let words: Vec<Vec<i32>> = sentences.iter().map(|sentence| marker.encode(&sentence.tokens)).collect();
+    let words: Vec<&[i32]> = words.iter().map(Vec::as_slice).collect();
+    let marks: Vec<&[bool]> = sentences.iter().map(|sentence| &sentence.predicate[..]).collect();
+    let found = marker.mark(&words, &marks, args.batch)?;
+    let mut answers = Answers::new(count, sentences.len());
+    for (sentence, found) in sentences.iter().zip(&found) {
+        let (tags, own) = (marker.tags(found), &mut answers.lines[sentence.line..]);
+        if args.tag.columns {
+            own.iter_mut().zip(tags).for_each(|(line, tag)| *line = tag.to_string());
+        } else {
+            own[0] = tags.join(" ");
         }
     }
-    maps.sort_by_key(|(i, _)| *i);
-    Ok(Answers { lines: answers, maps: maps.into_iter().map(|(_, map)| map).collect(), texts: sentences.len() })
+    if args.is_seen() {
+        answers.maps = sentences.iter().zip(&found).take(PICTURED).filter_map(|(sentence, found)| heatmap(sentence, found)).collect();
+    }
+    Ok(answers)
 }
 
 /// A sentence on each line.

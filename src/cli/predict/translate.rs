@@ -6,9 +6,7 @@ use super::{Answers, Input, PICTURED, misplaced};
 use crate::autograd::Device;
 use crate::cli::picture::Heatmap;
 use crate::io::checkpoint;
-use crate::models::Sequences;
 use crate::models::seq2seq::{Decoded, SearchOptions};
-use crate::tasks::Batches;
 use crate::{Error, Result};
 
 #[derive(clap::Args)]
@@ -55,21 +53,17 @@ pub(super) fn predict(device: &Device, args: &super::Args, input: &Input) -> Res
         max_length: own.max_length.unwrap_or_else(|| translator.max_length()),
         length_penalty: own.length_penalty.unwrap_or(0.0),
     };
-    let mut answers = vec![String::new(); lines.len()];
-    let mut maps = vec![];
-    for batch in Batches::new(texts.iter().map(|(_, ids)| ids.len()).collect(), args.batch, 0).sorted() {
-        let sources: Vec<&[i32]> = batch.iter().map(|&i| &texts[i].1[..]).collect();
-        let found = translator.model.predict(&Sequences::new(device, &sources)?, &search)?;
-        for (&i, found) in batch.iter().zip(&found) {
-            let line = texts[i].0;
-            answers[line] = translator.target.decode(&found.ids);
-            if args.is_seen() && i < PICTURED && !found.ids.is_empty() {
-                maps.push((i, heatmap(lines[line], &translator, found)));
-            }
-        }
+    let sources: Vec<&[i32]> = texts.iter().map(|(_, ids)| &ids[..]).collect();
+    let found = translator.translate(&sources, args.batch, &search)?;
+    let mut answers = Answers::new(lines.len(), texts.len());
+    for ((line, _), found) in texts.iter().zip(&found) {
+        answers.lines[*line] = translator.target.decode(&found.ids);
     }
-    maps.sort_by_key(|(i, _)| *i);
-    Ok(Answers { lines: answers, maps: maps.into_iter().map(|(_, map)| map).collect(), texts: texts.len() })
+    if args.is_seen() {
+        let seen = texts.iter().zip(&found).take(PICTURED).filter(|(_, found)| !found.ids.is_empty());
+        answers.maps = seen.map(|((line, _), found)| heatmap(lines[*line], &translator, found)).collect();
+    }
+    Ok(answers)
 }
 
 fn heatmap(line: &str, translator: &Translator, found: &Decoded) -> Heatmap {

@@ -91,6 +91,19 @@ impl Marker {
         tokens.iter().map(|token| self.words.index(token)).collect()
     }
 
+    /// The tags of sentences, so many at a time; the marks say which tokens are predicates, where the model is told.
+    ///
+    /// # Errors
+    /// As [`Tagger::predict`].
+    pub fn mark(&self, words: &[&[i32]], marks: &[&[bool]], batch: usize) -> Result<Vec<Tags>> {
+        Batches::new(words.iter().map(|words| words.len()).collect(), batch, 0).each(|examples| {
+            let own: Vec<&[i32]> = examples.iter().map(|&i| words[i]).collect();
+            let marks: Vec<Vec<bool>> = examples.iter().map(|&i| marks[i].to_vec()).collect();
+            let sentences = Sentences::new(self.parameters.device(), &own, self.asks_for_predicate().then_some(&marks[..]))?;
+            self.model.predict(&sentences)
+        })
+    }
+
     /// The tags of labels.
     pub fn tags(&self, found: &Tags) -> Vec<&str> {
         found.tags.iter().map(|&label| self.tags.tag(label)).collect()
@@ -229,12 +242,12 @@ impl Lesson for Learner {
     }
 
     fn score(&self, part: Part) -> Result<f64> {
+        let words: Vec<&[i32]> = self.encoded[part as usize].iter().map(|sentence| &sentence.words[..]).collect();
+        let marks: Vec<&[bool]> = self.parts[part as usize].iter().map(|sentence| &sentence.predicate[..]).collect();
+        let found = self.marker.mark(&words, &marks, self.options().batch)?;
         let mut counts = score::Score::default();
-        for batch in Batches::new(self.lengths(part), self.options().batch, 0).sorted() {
-            let found = self.marker.model.predict(&self.sentences(part, &batch)?)?;
-            for (&i, found) in batch.iter().zip(&found) {
-                counts.add(&self.marker.tags(found), &self.parts[part as usize][i].tags);
-            }
+        for (found, sentence) in found.iter().zip(&self.parts[part as usize]) {
+            counts.add(&self.marker.tags(found), &sentence.tags);
         }
         Ok(counts.all.f1())
     }

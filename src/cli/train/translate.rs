@@ -12,7 +12,7 @@ use crate::Result;
 use crate::autograd::Device;
 use crate::io::checkpoint::Model;
 use crate::models::Sequences;
-use crate::models::seq2seq::{Pairs, SearchOptions, Seq2Seq, Seq2SeqOptions};
+use crate::models::seq2seq::{Decoded, Pairs, SearchOptions, Seq2Seq, Seq2SeqOptions};
 use crate::nn::{Mode, Parameters, Score};
 use crate::tasks::vocabulary::Vocabularies;
 use crate::tasks::{Batches, Pair, Sizes, Split, Unit, Vocabulary, dates, read, score, summary};
@@ -86,6 +86,17 @@ impl Translator {
         super::load(dir, &parameters, &saved.weights)?;
         let vocabulary = |name| super::vocabulary(dir, &saved.vocabularies, name);
         Ok(Translator { source: vocabulary(SOURCE)?, target: vocabulary(TARGET)?, saved, parameters, model })
+    }
+
+    /// What the search finds for each source, so many at a time.
+    ///
+    /// # Errors
+    /// As [`Seq2Seq::predict`].
+    pub fn translate(&self, sources: &[&[i32]], batch: usize, search: &SearchOptions) -> Result<Vec<Decoded>> {
+        Batches::new(sources.iter().map(|source| source.len()).collect(), batch, 0).each(|examples| {
+            let own: Vec<&[i32]> = examples.iter().map(|&i| sources[i]).collect();
+            self.model.predict(&Sequences::new(self.parameters.device(), &own)?, search)
+        })
     }
 
     /// What a search is bounded by if nobody says otherwise.
@@ -194,15 +205,11 @@ impl Lesson for Learner {
     }
 
     fn score(&self, part: Part) -> Result<f64> {
-        let (ids, pairs) = (&self.ids[part as usize], &self.parts[part as usize]);
         let search = SearchOptions { max_length: self.translator.max_length(), ..Default::default() };
-        let mut answers = vec![String::new(); pairs.len()];
-        for batch in Batches::new(ids.iter().map(|(source, _)| source.len()).collect(), self.options().batch, 0).sorted() {
-            let sources: Vec<&[i32]> = batch.iter().map(|&i| &ids[i].0[..]).collect();
-            let found = self.translator.model.predict(&Sequences::new(self.parameters().device(), &sources)?, &search)?;
-            batch.iter().zip(&found).for_each(|(&i, found)| answers[i] = self.translator.target.decode(&found.ids));
-        }
-        Ok(score::exact(answers.iter().zip(pairs).map(|(answer, pair)| (&**answer, &*pair.target))))
+        let sources: Vec<&[i32]> = self.ids[part as usize].iter().map(|(source, _)| &source[..]).collect();
+        let found = self.translator.translate(&sources, self.options().batch, &search)?;
+        let answers: Vec<String> = found.iter().map(|found| self.translator.target.decode(&found.ids)).collect();
+        Ok(score::exact(answers.iter().zip(&self.parts[part as usize]).map(|(answer, pair)| (&**answer, &*pair.target))))
     }
 
     fn data(&self) -> u32 {
