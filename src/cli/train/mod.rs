@@ -114,7 +114,8 @@ fn report(session: &mut Session, dir: &Path, summary: &Summary) -> Result<Verdic
         session.json(summary)?;
         return Ok(Verdict::of(!summary.stopped));
     }
-    let mut line = format!("{}: {epochs} epochs, {steps} steps, {seconds:.0} s", dir.display());
+    let mut line =
+        format!("{}: {steps} steps in {epochs} {}, {seconds:.0} s", dir.display(), if *epochs == 1 { "epoch" } else { "epochs" });
     if let (Some(valid), Some(epoch)) = (summary.valid, summary.best_epoch) {
         line += &format!("; {metric} {:.2} % after epoch {epoch}, the best", 100.0 * valid);
     }

@@ -52,7 +52,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "N", default_value = "64", value_parser = count(65_536))]
     pub batch: usize,
     /// The highest learning rate (AdamW).
-    #[arg(long, value_name = "RATE", default_value = "0.002")]
+    #[arg(long, value_name = "RATE")]
     pub lr: f64,
     /// Steps in which the rate rises to the highest.
     #[arg(long, value_name = "STEPS", default_value = "100")]

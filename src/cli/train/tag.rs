@@ -22,7 +22,7 @@ const INDICATOR: usize = 16;
 /// Learn to tag the tokens of sentences, from columns as CoNLL has them: a token first on each line, its tag last.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[group(skip)]
-#[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("8")))]
+#[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("8")), mut_arg("lr", |lr| lr.required(false).default_value("0.002")))]
 pub(crate) struct Tag {
     #[command(flatten)]
     #[serde(flatten)]

@@ -20,7 +20,7 @@ use crate::tasks::{Batches, Pair, Sizes, Split, Unit, Vocabulary, dates, read, s
 /// Learn to make one text of another, from lines of source, tab and target.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[group(skip)]
-#[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("10")))]
+#[command(mut_arg("epochs", |epochs| epochs.required(false).default_value("10")), mut_arg("lr", |lr| lr.required(false).default_value("0.004")))]
 pub(crate) struct Translate {
     #[command(flatten)]
     #[serde(flatten)]
@@ -38,7 +38,7 @@ pub(crate) struct Translate {
     #[arg(long, value_name = "N", default_value = "2", value_parser = count(2))]
     pub directions: usize,
     /// How what is written is compared with what was read: dot, scaled_dot, general, bilinear, additive, concat or cosine.
-    #[arg(long, default_value = "general")]
+    #[arg(long, default_value = "additive")]
     pub score: Score,
 }
 
