@@ -63,6 +63,14 @@ pub enum Error {
         /// Operations, cases and kernels, each with what is wrong.
         faults: String,
     },
+    /// Training that leads nowhere: the loss is no number any more.
+    #[error("the loss is {loss} at step {step}; a lower rate (--lr) or a lower norm of gradients (--clip) may help")]
+    Diverged {
+        /// The optimizer's step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+    },
     /// A shader that does not compose, or that the compiler or the driver refused.
     #[error("shader {kernel}: {message}")]
     Shader {

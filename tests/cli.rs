@@ -1,57 +1,16 @@
 //! The binary from outside: files in and out, exit codes, one-line errors. Tests that need an adapter fail without one.
 #![cfg(feature = "cli")]
 
+#[path = "common/command.rs"]
+mod command;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
+use command::{command, finish, wattn};
 use wattn::ops::Arrays;
 use wattn::{Array, DType, io};
-
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn command(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_wattn"));
-    command.args(args).env_remove("WATTN_DEVICE").env_remove("WATTN_SHADERS").env("WATTN_TUNINGS", "");
-    // Some Vulkan drivers complain on stderr about a desktop that is not there.
-    command.env("XDG_RUNTIME_DIR", std::env::temp_dir());
-    command
-}
-
-fn wattn(args: &[&str]) -> Ran {
-    finish(command(args))
-}
-
-fn finish(mut command: Command) -> Ran {
-    let output = command.output().unwrap();
-    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Ran { code: output.status.code().expect("killed by a signal"), out: text(output.stdout), err: text(output.stderr) }
-}
-
-impl Ran {
-    #[track_caller]
-    fn succeeded(self) -> Self {
-        assert_eq!(self.code, 0, "{}{}", self.out, self.err);
-        self
-    }
-
-    /// Failed with that code and one line on stderr that contains `part`.
-    #[track_caller]
-    fn failed(self, code: i32, part: &str) -> Self {
-        assert_eq!(self.code, code, "{}{}", self.out, self.err);
-        assert_eq!(self.err.lines().count(), 1, "{}", self.err);
-        assert!(self.err.starts_with("error: ") && self.err.contains(part), "{}", self.err);
-        self
-    }
-
-    fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{e}: {}", self.out))
-    }
-}
 
 struct Dir(tempfile::TempDir);
 

@@ -5,11 +5,13 @@
 
 mod devices;
 pub mod picture;
+mod predict;
 mod print;
 mod profile;
 pub mod progress;
 mod run;
 mod shaders;
+mod train;
 pub mod translate;
 mod tune;
 mod verify;
@@ -19,9 +21,11 @@ use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 use serde::Serialize;
 
+use crate::autograd::Device;
 use crate::gpu::{Gpu, GpuOptions, Span};
 use crate::ops::{self, Operation, REGISTRY};
 use crate::{Error, Result};
@@ -63,6 +67,10 @@ enum Command {
     Verify(verify::Args),
     /// Time every kernel on the device.
     Profile(profile::Args),
+    /// Train a model on examples from files, or on generated ones.
+    Train(train::Args),
+    /// Apply a model that `wattn train` wrote: one line out for each line in.
+    Predict(predict::Args),
     /// Search the fastest kernels for this device, and remember them.
     Tune(tune::Args),
     /// List, show or check the shaders: composed WGSL, or its SPIR-V, MSL or HLSL.
@@ -77,8 +85,9 @@ pub fn main_with(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Runs the command line, the program's name being the first of `args`, and returns the exit code.
 pub fn execute(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
-    let cli = match Cli::try_parse_from(args) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(args);
+    let (cli, given) = match parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, given(&matches)))) {
+        Ok(parsed) => parsed,
         Err(usage) => return explain(&usage, out, err),
     };
     // An empty WATTN_DEVICE is one that is not set.
@@ -89,6 +98,8 @@ pub fn execute(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, er
         Command::Run(args) => run::execute(&mut session, &args),
         Command::Verify(args) => verify::execute(&mut session, &args),
         Command::Profile(args) => profile::execute(&mut session, &args),
+        Command::Train(args) => train::execute(&mut session, args, &given),
+        Command::Predict(args) => predict::execute(&mut session, &args),
         Command::Tune(args) => tune::execute(&mut session, &args),
         Command::Shaders(args) => shaders::execute(&mut session, &args),
     };
@@ -102,6 +113,15 @@ pub fn execute(args: impl IntoIterator<Item = OsString>, out: &mut dyn Write, er
             if error.is_input_fault() { MISUSED } else { WRONG }
         }
     }
+}
+
+/// The names of the innermost command's options that were given, and not left to their defaults.
+fn given(matches: &ArgMatches) -> Vec<String> {
+    if let Some((_, inner)) = matches.subcommand() {
+        return given(inner);
+    }
+    let on_line = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    matches.ids().filter(on_line).map(|id| id.to_string()).collect()
 }
 
 /// Prints help where help was asked for, and otherwise what is wrong with the arguments, in one line.
@@ -194,6 +214,14 @@ impl Session<'_> {
             }
             other => other.map(Engine::Gpu),
         }
+    }
+
+    /// The device that was asked for, for models.
+    fn device(&mut self) -> Result<Device> {
+        Ok(match self.engine()? {
+            Engine::Gpu(gpu) => gpu.into(),
+            Engine::Cpu => Device::cpu(),
+        })
     }
 
     /// Opens the device that was asked for where the CPU will not do; `None`, and a note, when it is the CPU that was asked for.

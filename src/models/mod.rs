@@ -10,4 +10,5 @@ pub mod tagger;
 #[cfg(test)]
 mod tests;
 
-pub use sequences::{BOS, EOS, IGNORED, PAD, Sequences};
+pub use crate::tasks::vocabulary::{BOS, EOS, PAD};
+pub use sequences::{IGNORED, Sequences};

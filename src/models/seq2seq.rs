@@ -8,11 +8,11 @@
 //! ```
 //!
 //! While training, y_{t-1} is the right one (teacher forcing), so the whole target is one call of the decoder and one of the attention: no context
-//! goes into the next step. With two directions the last states go through a linear layer and tanh each, and where the score compares both sides
-//! as they are, the encoder's outputs go through a linear layer to the decoder's size.
+//! goes into the next step. With two directions the last states go through a linear layer and tanh each, and where the score compares sides
+//! of the same features, the encoder's outputs go through a linear layer to the decoder's size.
 //!
 //! Sources: Sutskever, Vinyals & Le 2014, arXiv:1409.3215; Luong, Pham & Manning 2015, arXiv:1508.04025, section 3 (attention behind the decoder,
-//! W_c); Bahdanau, Cho & Bengio 2014, arXiv:1409.0473 (two directions, additive score).
+//! W_c); Bahdanau, Cho & Bengio 2014, arXiv:1409.0473 (two directions, additive score); Vaswani et al. 2017, arXiv:1706.03762 (several heads).
 
 use super::search::search;
 use super::sequences::padded;
@@ -138,7 +138,7 @@ impl Seq2Seq {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// As [`Scope::draw`].
+    /// As [`Attention::new`].
     pub fn new(scope: &mut Scope, options: &Seq2SeqOptions) -> Result<Self> {
         let o = *options;
         let of = |inputs, bidirectional| RecurrentOptions {
@@ -161,8 +161,7 @@ impl Seq2Seq {
                 bridges.push(Linear::new(&mut scope.at(name), encoded, o.hidden, true)?);
             }
         }
-        let as_they_are = matches!(o.score, Score::Dot | Score::ScaledDot | Score::Cosine);
-        let project = as_they_are && encoded != o.hidden;
+        let project = o.score.needs_equal_features() && encoded != o.hidden;
         let keys = if project { Some(Linear::new(&mut scope.at("keys"), encoded, o.hidden, true)?) } else { None };
         let features = if project { o.hidden } else { encoded };
         let attention = Attention::new(&mut scope.at("attention"), o.score, o.hidden, features, o.hidden)?;

@@ -1,14 +1,9 @@
 //! Sequences of different lengths, side by side.
 
 use crate::autograd::{Device, Variable};
+use crate::tasks::vocabulary::PAD;
 use crate::{Array, Error, Result};
 
-/// The id that fills up shorter sequences.
-pub const PAD: i32 = 0;
-/// The id that a decoder begins with.
-pub const BOS: i32 = 1;
-/// The id that ends a sequence.
-pub const EOS: i32 = 2;
 /// The target that does not count in a loss.
 pub const IGNORED: i32 = -100;
 
@@ -36,6 +31,19 @@ impl Sequences {
         let mask = Array::u8(ids.shape(), mask.collect());
         let lengths = Array::i32(&[counts.len()], counts.iter().map(|&count| count as i32).collect());
         Ok(Sequences { ids: device.constant(ids)?, lengths: device.constant(lengths)?, mask: device.constant(mask)?, counts })
+    }
+
+    /// Numbers for each element, `[batch, time]`, 0 past the length.
+    ///
+    /// # Errors
+    /// [`Error::Argument`] when there are others than for each element one.
+    pub(super) fn beside<S: AsRef<[i32]>>(&self, key: &str, numbers: &[S]) -> Result<Variable> {
+        let counts: Vec<usize> = numbers.iter().map(|own| own.as_ref().len()).collect();
+        if counts != self.counts {
+            let expected = format!("one for each element, {:?}", self.counts);
+            return Err(Error::Argument { op: "tagger", key: key.into(), expected, got: format!("{counts:?}") });
+        }
+        self.ids.device().constant(padded(numbers, 0)?.0)
     }
 
     /// How many.

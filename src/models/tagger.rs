@@ -11,7 +11,7 @@
 use super::{PAD, Sequences};
 use crate::autograd::{Device, Variable, concat, no_grad};
 use crate::nn::{Attention, Cell, Crf, Dropout, Embedding, Linear, Mode, Recurrent, RecurrentOptions, Scope, Score};
-use crate::{Array, Error, Result};
+use crate::{Error, Result};
 
 /// The sizes of a model.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,23 +47,17 @@ pub struct Sentences {
 }
 
 impl Sentences {
-    /// Of the ids of sentences and, where the model is told, the place of each one's predicate.
+    /// Of the ids of sentences and, where the model is told, whether each element is the predicate, or a part of it.
     ///
     /// # Errors
-    /// [`Error::Argument`] for a place outside of its sentence or another number of them; as [`Sequences::new`].
-    pub fn new<S: AsRef<[i32]>>(device: &Device, words: &[S], predicates: Option<&[usize]>) -> Result<Self> {
+    /// [`Error::Argument`] for another number of sentences or of marks; as [`Sequences::new`].
+    pub fn new<S: AsRef<[i32]>>(device: &Device, words: &[S], predicates: Option<&[Vec<bool>]>) -> Result<Self> {
         let words = Sequences::new(device, words)?;
-        let marked = |places: &[usize]| {
-            let inside = places.len() == words.batch() && places.iter().zip(words.counts()).all(|(&place, &count)| place < count);
-            if !inside {
-                let expected = "a place in each sentence".to_string();
-                return Err(Error::Argument { op: "tagger", key: "predicates".into(), expected, got: format!("{places:?}") });
-            }
-            let time = words.time();
-            let marks = places.iter().flat_map(|&place| (0..time).map(move |t| i32::from(t == place)));
-            device.constant(Array::i32(&[words.batch(), time], marks.collect()))
+        let marks = |marks: &[Vec<bool>]| {
+            let marks: Vec<Vec<i32>> = marks.iter().map(|own| own.iter().map(|&is| i32::from(is)).collect()).collect();
+            words.beside("predicates", &marks)
         };
-        let predicates = predicates.map(marked).transpose()?;
+        let predicates = predicates.map(marks).transpose()?;
         Ok(Sentences { words, predicates })
     }
 
@@ -72,12 +66,7 @@ impl Sentences {
     /// # Errors
     /// [`Error::Argument`] for another number of sentences or of tags.
     pub fn tags<S: AsRef<[i32]>>(&self, tags: &[S]) -> Result<Variable> {
-        let counts: Vec<usize> = tags.iter().map(|own| own.as_ref().len()).collect();
-        if counts != self.words.counts() {
-            let expected = format!("one for each element, {:?}", self.words.counts());
-            return Err(Error::Argument { op: "tagger", key: "tags".into(), expected, got: format!("{counts:?}") });
-        }
-        self.words.ids.device().constant(super::sequences::padded(tags, 0)?.0)
+        self.words.beside("tags", tags)
     }
 }
 
@@ -97,7 +86,7 @@ impl Tagger {
     /// Draws the parameters.
     ///
     /// # Errors
-    /// As [`Scope::draw`].
+    /// As [`Attention::new`].
     pub fn new(scope: &mut Scope, options: &TaggerOptions) -> Result<Self> {
         let o = *options;
         let embedding = Embedding::new(&mut scope.at("embedding"), o.words, o.embedding, Some(PAD as usize))?;

@@ -25,6 +25,11 @@ const SMALL: Seq2SeqOptions = Seq2SeqOptions {
     dropout: 0.0,
 };
 
+/// Sentences of [`SOURCES`] with one predicate each.
+fn marks(places: &[usize]) -> Vec<Vec<bool>> {
+    SOURCES.iter().zip(places).map(|(source, &place)| (0..source.len()).map(|t| t == place).collect()).collect()
+}
+
 fn tagger(cell: Cell, score: Option<Score>, predicate: Option<usize>) -> TaggerOptions {
     TaggerOptions { words: 7, tags: 3, embedding: 5, predicate, hidden: 4, layers: 1, cell, score, dropout: 0.1 }
 }
@@ -58,6 +63,7 @@ fn seq2seq_gradients() {
         Seq2SeqOptions { cell: Cell::Rnn, score: Score::Dot, bidirectional: true, ..SMALL },
         Seq2SeqOptions { cell: Cell::Gru, score: Score::Additive, bidirectional: true, dropout: 0.2, ..SMALL },
         Seq2SeqOptions { layers: 2, score: Score::Bilinear, bidirectional: true, ..SMALL },
+        Seq2SeqOptions { cell: Cell::Gru, score: Score::MultiHead(3), bidirectional: true, ..SMALL },
         SMALL,
     ];
     for options in kinds {
@@ -73,11 +79,12 @@ fn seq2seq_gradients() {
 
 #[test]
 fn tagger_gradients() {
-    for options in [tagger(Cell::Lstm, None, None), tagger(Cell::Gru, Some(Score::ScaledDot), Some(2))] {
+    let heads = tagger(Cell::Rnn, Some(Score::MultiHead(2)), None);
+    for options in [tagger(Cell::Lstm, None, None), tagger(Cell::Gru, Some(Score::ScaledDot), Some(2)), heads] {
         check_model(|device| {
             let mut parameters = Parameters::new(device, 5);
             let model = Tagger::new(&mut parameters.root(), &options).unwrap();
-            let sentences = Sentences::new(device, &SOURCES, options.predicate.map(|_| &[1, 0, 3, 0][..])).unwrap();
+            let sentences = Sentences::new(device, &SOURCES, options.predicate.map(|_| marks(&[1, 0, 3, 0])).as_deref()).unwrap();
             let tags = sentences.tags(&[&[0, 1, 2][..], &[2, 1], &[0, 0, 1, 2], &[1]]).unwrap();
             let loss = move || model.loss(&sentences, &tags, &Mode::train(1, 1));
             Model { parameters: without_embeddings(named(&parameters)), loss: Box::new(loss) }
@@ -85,11 +92,11 @@ fn tagger_gradients() {
     }
 }
 
-#[test]
-fn seq2seq_learns_alike_on_both_devices() {
+/// Learns to turn sequences around, and finds them with and without a beam.
+fn learns_alike_on_both_devices(score: Score) {
     let run = |device: &Device| {
         let mut parameters = Parameters::new(device, 1);
-        let options = Seq2SeqOptions { embedding: 8, hidden: 16, bidirectional: true, dropout: 0.05, ..SMALL };
+        let options = Seq2SeqOptions { embedding: 8, hidden: 16, bidirectional: true, dropout: 0.05, score, ..SMALL };
         let model = Seq2Seq::new(&mut parameters.root(), &options).unwrap();
         let pairs = Pairs::new(device, &SOURCES, &TARGETS).unwrap();
         let (losses, _) = train(&parameters, 120, 0.02, |mode| model.loss(&pairs, mode));
@@ -109,6 +116,16 @@ fn seq2seq_learns_alike_on_both_devices() {
     assert!(cpu[119] < 0.1 * cpu[0], "{cpu:?}");
     // Rounding grows from step to step.
     assert!(cpu.iter().zip(&gpu).take(30).all(|(cpu, gpu)| (cpu - gpu).abs() < 1e-4 * (1.0 + cpu)), "{cpu:?} {gpu:?}");
+}
+
+#[test]
+fn seq2seq_learns_alike_on_both_devices() {
+    learns_alike_on_both_devices(Score::General);
+}
+
+#[test]
+fn seq2seq_with_heads_learns_alike_on_both_devices() {
+    learns_alike_on_both_devices(Score::MultiHead(4));
 }
 
 #[test]
@@ -153,7 +170,7 @@ fn wrong_batches_are_errors() {
     wrong(Pairs::new(&device, &SOURCES, &TARGETS[1..]).map(drop));
     wrong(Sequences::new(&device, &[&[1][..], &[]]).map(drop));
     wrong(Sequences::new::<&[i32]>(&device, &[]).map(drop));
-    wrong(Sentences::new(&device, &SOURCES, Some(&[0, 2, 0, 0])).map(drop));
+    wrong(Sentences::new(&device, &SOURCES, Some(&marks(&[0, 0, 0])[..])).map(drop));
     let sentences = Sentences::new(&device, &SOURCES, None).unwrap();
     wrong(sentences.tags(&TARGETS[1..]).map(drop));
     let mut parameters = Parameters::new(&device, 1);
@@ -162,6 +179,9 @@ fn wrong_batches_are_errors() {
     let model = Seq2Seq::new(&mut parameters.at("seq2seq"), &SMALL).unwrap();
     let source = Sequences::new(&device, &SOURCES).unwrap();
     wrong(model.predict(&source, &SearchOptions { beam: 0, ..Default::default() }).map(drop));
+    // A state of 6 features has no 4 heads.
+    let options = Seq2SeqOptions { score: Score::MultiHead(4), ..SMALL };
+    wrong(Seq2Seq::new(&mut parameters.at("heads"), &options).map(drop));
     // A target may be empty: it is EOS alone.
     assert_eq!(Pairs::new(&device, &SOURCES[..1], &[[0; 0]]).unwrap().tokens, 1);
 }

@@ -1,8 +1,9 @@
 //! Attention of a query over a sequence, with any of the scores, and pooling by attention.
 
+use std::fmt;
 use std::str::FromStr;
 
-use super::{Init, Linear, Scope};
+use super::{Init, Linear, Mode, MultiHeadAttention, Scope};
 use crate::autograd::{Variable, apply, settings};
 use crate::ops::additive_attention::AdditiveAttention;
 use crate::ops::luong_attention::LuongAttention;
@@ -28,14 +29,17 @@ pub enum Score {
     Concat,
     /// q·k / (|q| |k|)
     Cosine,
+    /// (W_q q)·(W_k k) / √(features / heads) in each of so many heads, where the values are W_v k, and what the heads find goes through a
+    /// linear layer: [`MultiHeadAttention`].
+    MultiHead(usize),
 }
 
 impl Score {
-    /// All of them.
-    pub const ALL: [Score; 7] =
+    /// All that take no number.
+    pub const PLAIN: [Score; 7] =
         [Score::Dot, Score::ScaledDot, Score::General, Score::Bilinear, Score::Additive, Score::Concat, Score::Cosine];
 
-    /// The name, as configurations have it.
+    /// The name, as configurations have it, without the number of heads.
     pub const fn name(self) -> &'static str {
         match self {
             Score::Dot => "dot",
@@ -45,6 +49,22 @@ impl Score {
             Score::Additive => "additive",
             Score::Concat => "concat",
             Score::Cosine => "cosine",
+            Score::MultiHead(_) => "multi_head",
+        }
+    }
+
+    /// Whether queries and keys must have the same features.
+    pub const fn needs_equal_features(self) -> bool {
+        matches!(self, Score::Dot | Score::ScaledDot | Score::Cosine | Score::MultiHead(_))
+    }
+}
+
+/// The name, and behind it the heads: `additive`, `multi_head:4`.
+impl fmt::Display for Score {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Score::MultiHead(heads) => write!(f, "{}:{heads}", self.name()),
+            plain => f.write_str(plain.name()),
         }
     }
 }
@@ -52,11 +72,14 @@ impl Score {
 impl FromStr for Score {
     type Err = Error;
 
+    /// What [`Display`](fmt::Display) writes.
     fn from_str(text: &str) -> Result<Self> {
-        let names = Score::ALL.map(Score::name).join(", ");
-        let wrong =
-            || Error::Argument { op: "attention", key: "score".into(), expected: format!("one of {names}"), got: format!("'{text}'") };
-        Score::ALL.into_iter().find(|score| score.name() == text).ok_or_else(wrong)
+        let heads = text.strip_prefix("multi_head:").and_then(|heads| heads.parse().ok()).filter(|&heads| heads > 0);
+        let found = Score::PLAIN.into_iter().find(|score| score.name() == text).or(heads.map(Score::MultiHead));
+        found.ok_or_else(|| {
+            let expected = format!("one of {}, or multi_head:N with N heads", Score::PLAIN.map(Score::name).join(", "));
+            Error::Argument { op: "attention", key: "score".into(), expected, got: format!("'{text}'") }
+        })
     }
 }
 
@@ -87,13 +110,16 @@ enum Own {
         key: Linear,
         v: Variable,
     },
+    MultiHead(MultiHeadAttention),
 }
 
 /// Attention of queries `[batch, queries, query features]` over keys, which are the values too, `[batch, keys, key features]`:
-/// [`ops::luong_attention`](crate::ops::luong_attention) and [`ops::additive_attention`](crate::ops::additive_attention).
+/// [`ops::luong_attention`](crate::ops::luong_attention), [`ops::additive_attention`](crate::ops::additive_attention) and
+/// [`ops::multi_head_attention`](crate::ops::multi_head_attention).
 ///
 /// Sources: Bahdanau, Cho & Bengio 2014, arXiv:1409.0473 (additive); Luong, Pham & Manning 2015, arXiv:1508.04025 (dot, general, concat);
-/// Vaswani et al. 2017, arXiv:1706.03762 (scaled); Graves, Wayne & Danihelka 2014, arXiv:1410.5401 (cosine).
+/// Vaswani et al. 2017, arXiv:1706.03762 (scaled, section 3.2.1; several heads, section 3.2.2); Graves, Wayne & Danihelka 2014,
+/// arXiv:1410.5401 (cosine).
 #[derive(Clone, Debug)]
 pub struct Attention {
     score: Score,
@@ -104,18 +130,20 @@ pub struct Attention {
 impl Attention {
     /// Draws what the score needs, uniform up to 1/√inputs as a linear layer: `w` (general `[query features, key features]`, concat
     /// `[size, both]`) and `v`; `query.weight`, `key.weight` (bilinear and additive `[size, features]`), `key.bias` and `v` (additive).
-    /// `size` is that of what the last three have inside.
+    /// `size` is that of what the last three have inside. Several heads have the parameters of [`MultiHeadAttention::new`].
     ///
     /// # Errors
-    /// [`Error::Argument`] for scores that compare the sides as they are when their features differ; as [`Scope::draw`].
+    /// [`Error::Argument`] for scores that compare sides of the same features when theirs differ, and for heads that do not divide the
+    /// features; as [`Scope::draw`].
     pub fn new(scope: &mut Scope, score: Score, query: usize, key: usize, size: usize) -> Result<Self> {
         let uniform = |inputs: usize| Init::Uniform(1.0 / (inputs as f64).sqrt());
+        if score.needs_equal_features() && query != key {
+            let (expected, got) = (format!("{key}, as the keys have, for score {score}"), query.to_string());
+            return Err(Error::Argument { op: "attention", key: "query features".into(), expected, got });
+        }
         let own = match score {
-            Score::Dot | Score::ScaledDot | Score::Cosine if query == key => Own::Nothing,
-            Score::Dot | Score::ScaledDot | Score::Cosine => {
-                let (expected, got) = (format!("{key} features, as the keys have, for score {}", score.name()), query.to_string());
-                return Err(Error::Argument { op: "attention", key: "query features".into(), expected, got });
-            }
+            Score::Dot | Score::ScaledDot | Score::Cosine => Own::Nothing,
+            Score::MultiHead(heads) => Own::MultiHead(MultiHeadAttention::new(scope, query, heads, 0.0)?),
             Score::General => Own::Luong { w: scope.draw("w", &[query, key], uniform(key))?, v: None },
             Score::Concat => {
                 let w = scope.draw("w", &[size, query + key], uniform(query + key))?;
@@ -139,7 +167,7 @@ impl Attention {
         self.features
     }
 
-    /// Contexts and weights. `key_mask` is u8 `[batch, keys]`.
+    /// Contexts and weights, of several heads the mean of theirs. `key_mask` is u8 `[batch, keys]`.
     ///
     /// # Errors
     /// As [`apply`].
@@ -162,6 +190,11 @@ impl Attention {
                 apply(&AdditiveAttention, &inputs, &settings(&[]))?
             }
             Own::Additive { .. } => unreachable!("the key's side was made with a bias"),
+            Own::MultiHead(attention) => {
+                let Attended { context, weights } = attention.forward([query, keys, keys], key_mask, false, &Mode::predict())?;
+                let heads = weights.shape()[1];
+                return Ok(Attended { context, weights: weights.sum(Some(&[1]))?.scale(1.0 / heads as f64)? });
+            }
         };
         Ok(Attended { context: out.get("context")?, weights: out.get("weights")? })
     }

@@ -77,8 +77,8 @@ fn recurrent_layers() {
 
 #[test]
 fn attention_with_every_score() {
-    for score in Score::ALL {
-        let queries = if matches!(score, Score::Dot | Score::ScaledDot | Score::Cosine) { 6 } else { 3 };
+    for score in Score::PLAIN.into_iter().chain([Score::MultiHead(3)]) {
+        let queries = if score.needs_equal_features() { 6 } else { 3 };
         check(
             |scope| {
                 let attention = Attention::new(&mut scope.at("attention"), score, queries, 6, 4)?;
@@ -91,6 +91,54 @@ fn attention_with_every_score() {
                 attended.context.sum(Some(&[-1]))?.reshape(&[2, 5, 1])?.add(&attended.weights)
             },
         );
+    }
+}
+
+/// The weights of several heads are the mean of theirs, and the parameters have the names of torch.nn.MultiheadAttention.
+#[test]
+fn attention_of_several_heads() {
+    for device in devices() {
+        let mut parameters = Parameters::new(&device, 3);
+        let attention = Attention::new(&mut parameters.at("attention"), Score::MultiHead(2), 6, 6, 4).unwrap();
+        let mut same = Parameters::new(&device, 3);
+        let heads = MultiHeadAttention::new(&mut same.at("attention"), 6, 2, 0.0).unwrap();
+        assert_eq!(parameters.arrays().unwrap(), same.arrays().unwrap());
+        let Inputs { x, mask, .. } = Inputs::new(&device);
+        let attended = no_grad(|| attention.forward(&x, &x, Some(&mask))).unwrap();
+        let each = no_grad(|| heads.forward([&x, &x, &x], Some(&mask), false, &Mode::predict())).unwrap();
+        assert_eq!((attended.context.array().unwrap(), attention.features()), (each.context.array().unwrap(), 6));
+        let (mean, each) = (attended.weights.array().unwrap().to_f64(), each.weights.array().unwrap().to_f64());
+        for (n, mean) in mean.iter().enumerate() {
+            let (b, pair) = (n / 25, n % 25);
+            assert!((mean - (each[b * 50 + pair] + each[b * 50 + 25 + pair]) / 2.0).abs() < 1e-7);
+        }
+    }
+    let mut parameters = Parameters::new(&Device::cpu(), 3);
+    let mut refused =
+        |heads, queries| Attention::new(&mut parameters.root(), Score::MultiHead(heads), queries, 6, 4).unwrap_err().to_string();
+    for heads in [0, 4] {
+        assert_eq!(refused(heads, 6), format!("multi_head_attention: heads = {heads}; expected a divisor of 6"));
+    }
+    assert_eq!(refused(3, 12), "attention: query features = 12; expected 6, as the keys have, for score multi_head:3");
+}
+
+#[test]
+fn scores_have_names() {
+    for score in Score::PLAIN.into_iter().chain([Score::MultiHead(8)]) {
+        assert_eq!(score.to_string().parse::<Score>().unwrap(), score);
+    }
+    for wrong in ["", "dots", "multi_head", "multi_head:", "multi_head:0", "multi_head:-1", "multi_head:2.0"] {
+        let message = wrong.parse::<Score>().unwrap_err().to_string();
+        let start = format!("attention: score = '{wrong}'; expected one of dot, ");
+        assert!(message.starts_with(&start) && message.ends_with("cosine, or multi_head:N with N heads"), "{message}");
+    }
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn scores_in_configurations() {
+    for (score, text) in [(Score::ScaledDot, r#""scaled_dot""#), (Score::MultiHead(4), r#"{"multi_head":4}"#)] {
+        assert_eq!((serde_json::to_string(&score).unwrap().as_str(), serde_json::from_str::<Score>(text).unwrap()), (text, score));
     }
 }
 

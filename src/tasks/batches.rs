@@ -1,8 +1,7 @@
-//! Which examples make which batch, and batches as rectangles of indices.
+//! Which examples make which batch.
 
 use super::shuffle;
-use super::vocabulary::PAD;
-use crate::Array;
+use crate::Result;
 use crate::ops::philox::{Rng, element};
 
 /// Batches that are sorted by length together: more waste less on padding, fewer are more random.
@@ -54,53 +53,25 @@ impl Batches {
         order.sort_by_key(|&example| self.lengths[example]);
         order.chunks(self.size).map(<[usize]>::to_vec).collect()
     }
+
+    /// What `run` makes of each example, in their order; it gets them in the batches of [`Batches::sorted`].
+    ///
+    /// # Errors
+    /// Those of `run`.
+    pub fn each<T>(&self, mut run: impl FnMut(&[usize]) -> Result<Vec<T>>) -> Result<Vec<T>> {
+        let mut made = Vec::with_capacity(self.lengths.len());
+        for batch in self.sorted() {
+            made.extend(run(&batch)?.into_iter().zip(batch));
+        }
+        made.sort_by_key(|(_, example)| *example);
+        Ok(made.into_iter().map(|(made, _)| made).collect())
+    }
 }
 
 /// A seed for each epoch, so that the streams of two have nothing in common.
 fn epoch_seed(seed: u64, epoch: u64) -> u64 {
     let word = |index| u64::from(element(seed, index));
     word(2 * epoch) << 32 | word(2 * epoch + 1)
-}
-
-/// Sequences of different lengths as one array.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Padded {
-    /// `[batch, time]`, i32; filled up with [`PAD`] behind each sequence.
-    pub ids: Array,
-    /// The length of each sequence.
-    pub lengths: Vec<i32>,
-}
-
-impl Padded {
-    /// As long as the longest of them, and 1 at least.
-    pub fn new<'a>(sequences: impl IntoIterator<Item = &'a [i32]>) -> Self {
-        let sequences: Vec<&[i32]> = sequences.into_iter().collect();
-        let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
-        let time = lengths.iter().copied().max().unwrap_or(0).max(1);
-        let mut ids = Vec::with_capacity(sequences.len() * time);
-        for sequence in &sequences {
-            ids.extend_from_slice(sequence);
-            ids.resize(ids.len() + time - sequence.len(), PAD);
-        }
-        Padded { ids: Array::i32(&[sequences.len(), time], ids), lengths: lengths.into_iter().map(|length| length as i32).collect() }
-    }
-
-    /// Elements that are no padding.
-    pub fn tokens(&self) -> usize {
-        self.lengths.iter().map(|&length| length as usize).sum()
-    }
-
-    /// The longest sequence.
-    pub fn time(&self) -> usize {
-        self.ids.shape()[1]
-    }
-
-    /// `[batch, time]`, u8: 1 where there is no padding.
-    pub fn mask(&self) -> Array {
-        let time = self.time();
-        let row = |&length: &i32| (0..time).map(move |at| u8::from(at < length as usize));
-        Array::u8(self.ids.shape(), self.lengths.iter().flat_map(row).collect())
-    }
 }
 
 #[cfg(test)]
@@ -135,6 +106,13 @@ mod tests {
     }
 
     #[test]
+    fn what_is_made_of_each_example_comes_in_order() {
+        let batches = batches(16, 1);
+        let made = batches.each(|examples| Ok(examples.iter().map(|&example| (example, batches.lengths[example])).collect()));
+        assert_eq!(made.unwrap(), batches.lengths.iter().copied().enumerate().collect::<Vec<_>>());
+    }
+
+    #[test]
     fn little_is_padding() {
         let batches = batches(16, 1);
         let waste = |epoch: Vec<Vec<usize>>| {
@@ -143,14 +121,5 @@ mod tests {
         };
         assert!(waste(batches.epoch(0)) < 1.1, "{}", waste(batches.epoch(0)));
         assert!(waste(batches.sorted()) < 1.05);
-    }
-
-    #[test]
-    fn sequences_are_filled_up() {
-        let padded = Padded::new([&[4, 5, 6][..], &[7], &[]]);
-        assert_eq!(padded.ids, Array::i32(&[3, 3], vec![4, 5, 6, 7, PAD, PAD, PAD, PAD, PAD]));
-        assert_eq!((&padded.lengths[..], padded.tokens(), padded.time()), (&[3, 1, 0][..], 4, 3));
-        assert_eq!(padded.mask(), Array::u8(&[3, 3], vec![1, 1, 1, 1, 0, 0, 0, 0, 0]));
-        assert_eq!(Padded::new([]).ids.shape(), [0, 1]);
     }
 }

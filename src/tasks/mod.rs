@@ -5,7 +5,7 @@
 //!
 //! 1. [`dates`], [`summary`], [`tag`] or [`roles`] generate a [`Split`], or [`read`] takes the user's files.
 //! 2. [`Vocabulary`] turns texts into indices and back.
-//! 3. [`Batches`] says which examples make which batch of an epoch, from a seed; [`Padded`] is such a batch.
+//! 3. [`Batches`] says which examples make which batch of an epoch, from a seed.
 //! 4. [`score`] has exact match and entity F1.
 //!
 //! What is generated depends on the seed and the sizes alone, on every machine. The parts of a split are drawn so that what is held out is
@@ -24,7 +24,7 @@ pub mod vocabulary;
 use std::collections::HashSet;
 use std::hash::Hash;
 
-pub use batches::{Batches, Padded};
+pub use batches::Batches;
 pub use vocabulary::{Unit, Vocabulary};
 
 use crate::ops::philox::Rng;

@@ -51,14 +51,19 @@ pub fn parse_pairs(bytes: &[u8]) -> Result<Vec<Pair>, String> {
     if pairs.is_empty() { Err(format!("the file is empty; {expected} on each line")) } else { Ok(pairs) }
 }
 
-/// Lines to be predicted, each with its number: what is not empty.
+/// Lines to be predicted, the empty ones among them.
 ///
 /// # Errors
-/// What is wrong, with the line's number.
-pub fn parse_lines(bytes: &[u8]) -> Result<Vec<(usize, String)>, String> {
-    let found: Vec<_> =
-        lines(text(bytes)?).filter(|(_, line)| !line.trim().is_empty()).map(|(number, line)| (number, line.into())).collect();
-    if found.is_empty() { Err("there is no text; expected one on each line".into()) } else { Ok(found) }
+/// What is wrong, with the line's number: no text at all, invalid UTF-8.
+pub fn parse_lines(bytes: &[u8]) -> Result<Vec<&str>, String> {
+    let found: Vec<&str> = text(bytes)?.lines().collect();
+    let any = found.iter().any(|line| !line.trim().is_empty());
+    if any { Ok(found) } else { Err("there is no text; expected one on each line".into()) }
+}
+
+/// Whether an entry of a column says that its token is the predicate.
+pub fn is_predicate(entry: &str) -> bool {
+    !["-", "_", "O", "0"].contains(&entry)
 }
 
 /// Tagged sentences from a file: the token is the first column, the tag the last. `predicate_column`, counted from 1, is the column that
@@ -92,7 +97,7 @@ fn tag(sentence: Rows, predicate_column: Option<usize>) -> Result<Tagged, String
             return Err(format!("line {number}: '{tag}' is no tag; expected O, B-TYPE or I-TYPE in the last column"));
         }
         tagged.tags.push(tag);
-        tagged.predicate.extend(predicate_column.map(|column| !["-", "_", "O", "0"].contains(&row[column - 1].as_str())));
+        tagged.predicate.extend(predicate_column.map(|column| is_predicate(&row[column - 1])));
         tagged.tokens.push(row.swap_remove(0));
     }
     Ok(tagged)
@@ -154,7 +159,10 @@ fn count(columns: usize) -> String {
 }
 
 /// A file's bytes.
-fn bytes(path: &Path) -> Result<Vec<u8>> {
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Format`] when it is no regular file or too large.
+pub fn bytes(path: &Path) -> Result<Vec<u8>> {
     let io = |source| Error::Io { path: path.into(), source };
     let about = std::fs::metadata(path).map_err(io)?;
     // Opening a pipe would wait for a writer, and the size of a device file says nothing.
@@ -214,7 +222,7 @@ mod tests {
 
     #[test]
     fn lines_keep_their_numbers() {
-        assert_eq!(parse_lines(b"a b\n\n c\r\n").unwrap(), [(1, "a b".to_string()), (3, " c".to_string())]);
+        assert_eq!(parse_lines(b"a b\n\n c\r\n").unwrap(), ["a b", "", " c"]);
         assert!(parse_lines(b"\n \n").is_err());
     }
 

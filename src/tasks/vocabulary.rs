@@ -8,6 +8,9 @@
 //! no help. In training, words that come too rarely ([`Vocabulary::of`]) are unknown, so that the model learns what to make of those.
 
 use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+
+use crate::{Error, Result};
 
 /// The index that fills up the shorter sequences of a batch.
 pub const PAD: i32 = 0;
@@ -23,6 +26,7 @@ const SPECIAL: [&str; 4] = ["<pad>", "<bos>", "<eos>", "<unk>"];
 
 /// What a text is taken apart into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "cli", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "snake_case"))]
 pub enum Unit {
     /// Unicode scalar values, spaces among them.
     Characters,
@@ -50,6 +54,16 @@ impl Unit {
     /// The text of these parts; words with one space between.
     pub fn join(self, parts: &[&str]) -> String {
         parts.join(if self == Unit::Words { " " } else { "" })
+    }
+}
+
+impl FromStr for Unit {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let found = [Unit::Characters, Unit::Words].into_iter().find(|unit| unit.name() == text);
+        let (expected, got) = ("characters or words".to_string(), format!("'{text}'"));
+        found.ok_or(Error::Argument { op: "vocabulary", key: "unit".into(), expected, got })
     }
 }
 
@@ -186,9 +200,8 @@ impl Vocabularies {
         let mut all = BTreeMap::new();
         while let Some((number, head)) = lines.next() {
             let columns: Vec<&str> = head.split('\t').collect();
-            let unit = |name: &str| [Unit::Characters, Unit::Words].into_iter().find(|unit| unit.name() == name);
             let (name, unit, size) = match columns[..] {
-                [name, unit_name, size] => (name, unit(unit_name), size.parse::<usize>().ok().filter(|&size| size >= SPECIAL.len())),
+                [name, unit, size] => (name, unit.parse().ok(), size.parse::<usize>().ok().filter(|&size| size >= SPECIAL.len())),
                 _ => ("", None, None),
             };
             let (Some(unit), Some(size)) = (unit, size) else {

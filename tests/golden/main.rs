@@ -1,4 +1,5 @@
-//! Cases computed elsewhere: PyTorch autograd in f64, forward and backward. `data/README.md` describes the files.
+//! Cases computed elsewhere: PyTorch autograd in f64, forward and backward. `data/README.md` describes the files; those of a whole model are
+//! made by `models/translator.py`.
 //!
 //! The references and the kernels are written by the same hands from the same formula, so a misreading of that formula would pass
 //! every comparison between them. These cases would show it.
@@ -9,6 +10,8 @@ mod common;
 #[path = "../drivers/faults.rs"]
 mod faults;
 mod layers;
+#[cfg(feature = "cli")]
+mod models;
 
 use std::collections::BTreeMap;
 

@@ -107,7 +107,7 @@ pub fn claim(dir: &Path, force: bool) -> Result<()> {
         Err(error) => return Err(io(error)),
         Ok(about) if !about.is_dir() => return refused("is a file; expected a directory to write the model to"),
         Ok(_) if force => {}
-        Ok(_) if files::exists(dir, CONFIG) => {
+        Ok(_) if exists(dir) => {
             return refused("there is a checkpoint already; --resume goes on with it, --force begins anew in its place");
         }
         Ok(_) if std::fs::read_dir(dir).map_err(io)?.next().is_some() => {
@@ -141,6 +141,11 @@ pub fn save<C: Serialize, P: Serialize>(dir: &Path, model: &Model<C>, progress: 
         write(&aside.join(STATE), &state)?;
         write_text(&aside.join(LOG), &log)
     })
+}
+
+/// Whether the directory holds a checkpoint.
+pub fn exists(dir: &Path) -> bool {
+    files::exists(dir, CONFIG)
 }
 
 /// The task that the checkpoint's model is for.

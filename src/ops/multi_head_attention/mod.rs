@@ -229,14 +229,15 @@ impl Operation for MultiHeadAttention {
         let [batch, seq, embed] = fields.as_slice() else { return Err(wrong()) };
         let (&[batch], Some([queries, keys]), &[embed]) = (batch.as_slice(), each(seq), embed.as_slice()) else { return Err(wrong()) };
         let (query, key) = ([batch, queries, embed], [batch, keys, embed]);
+        let (in_proj, in_bias, out_proj, out_bias) = ([3 * embed, embed], [3 * embed], [embed, embed], [embed]);
         let shapes = Shapes {
             query: &query,
             key: &key,
             value: &key,
-            in_proj_weight: &[3 * embed, embed],
-            in_proj_bias: Some(&[3 * embed]),
-            out_proj_weight: &[embed, embed],
-            out_proj_bias: Some(&[embed]),
+            in_proj_weight: &in_proj,
+            in_proj_bias: Some(&in_bias),
+            out_proj_weight: &out_proj,
+            out_proj_bias: Some(&out_bias),
             key_keep: None,
         };
         let problem = Problem::new(&shapes, &MultiHeadOptions::of(settings)?)?;
