@@ -42,7 +42,7 @@ const LR: f64 = 1e-3;
 const EPS: f64 = 1e-5;
 
 /// The largest difference of a change, as a part of the largest change of that parameter.
-const CHANGE_TOLERANCE: f64 = 1e-2;
+const CHANGE_TOLERANCE: f64 = 1e-3;
 
 /// Ids up to that of the end, which no drawn sequence has.
 const SPECIAL: usize = EOS as usize + 1;
