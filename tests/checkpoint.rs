@@ -1,6 +1,9 @@
 //! Checkpoints of processes that are killed while they save, and on disks that are full.
 #![cfg(feature = "cli")]
 
+#[cfg(unix)]
+#[path = "common/limited.rs"]
+mod limited;
 #[path = "common/program.rs"]
 mod program;
 
@@ -88,7 +91,6 @@ fn a_process_killed_at_any_moment_leaves_a_whole_checkpoint() {
     assert!(halfway >= 5, "{halfway} of 20 kills were during a save");
 }
 
-/// A limit of the system on the size of files stands for a disk that is full.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_loses_nothing() {
@@ -102,11 +104,7 @@ fn a_full_disk_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let (model, progress) = at(1);
     checkpoint::save(dir.path(), &model, &progress).unwrap();
-    let inner = child(NAME, dir.path());
-    let mut limited = Command::new("sh");
-    // Without the signal, which would end the process, writing fails.
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 100; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
-    let output = limited.env(DIR, dir.path()).output().unwrap();
+    let output = limited::with_small_files(&child(NAME, dir.path()), 100).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
     assert!(said.contains("model.safetensors: ") && said.contains("; the checkpoint that was there is kept"), "{said}");

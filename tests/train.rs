@@ -4,6 +4,9 @@
 
 #[path = "common/command.rs"]
 mod command;
+#[cfg(unix)]
+#[path = "common/limited.rs"]
+mod limited;
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -244,7 +247,6 @@ fn bad_input_is_refused_and_nothing_is_overwritten() {
     assert_ne!(trained(&folder.path("model")).0, before.0);
 }
 
-/// A limit of the system on the size of files stands for a disk that is full.
 #[cfg(unix)]
 #[test]
 fn a_full_disk_ends_training_and_keeps_the_checkpoint() {
@@ -252,10 +254,7 @@ fn a_full_disk_ends_training_and_keeps_the_checkpoint() {
     run(folder.train("model", &["--device", "cpu", "--epochs", "1"]), &[]).succeeded();
     let before = trained(&folder.path("model"));
     let inner = folder.train("model", &["--device", "cpu", "--epochs", "2", "--resume"]);
-    let mut limited = Command::new("sh");
-    // Without the signal, which would end the process, writing fails.
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 8; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
-    let ran = finish(limited);
+    let ran = finish(limited::with_small_files(&inner, 8));
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("; the checkpoint that was there is kept"), "{}", ran.err);
     assert_eq!(trained(&folder.path("model")), before);

@@ -7,7 +7,6 @@ use crate::ops::cross_entropy::{CrossEntropy, CrossEntropyOptions};
 use crate::ops::dropout::Dropout;
 use crate::ops::elementwise::Elementwise;
 use crate::ops::linear::Linear;
-use crate::ops::loss::Reduction;
 use crate::ops::matmul::Matmul;
 use crate::ops::mse::Mse;
 use crate::ops::slice::Slice;
@@ -28,14 +27,6 @@ pub fn concat(parts: &[&Variable], axis: isize) -> Result<Variable> {
 
 fn list(axes: &[isize]) -> String {
     axes.iter().map(isize::to_string).collect::<Vec<_>>().join(",")
-}
-
-fn reduction(reduction: Reduction) -> &'static str {
-    match reduction {
-        Reduction::Mean => "mean",
-        Reduction::Sum => "sum",
-        Reduction::None => "none",
-    }
 }
 
 /// Each of these has the errors of [`apply`].
@@ -122,7 +113,7 @@ impl Variable {
     /// Of logits `[N, C]` against target `[N]` (i32): [`ops::cross_entropy`](crate::ops::cross_entropy).
     pub fn cross_entropy(&self, target: &Variable, options: &CrossEntropyOptions) -> Result<Variable> {
         let keys = settings(&[
-            ("reduction", &reduction(options.reduction)),
+            ("reduction", &options.reduction.name()),
             ("ignore_index", &options.ignore_index),
             ("label_smoothing", &options.label_smoothing),
         ]);

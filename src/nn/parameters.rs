@@ -155,13 +155,18 @@ impl Parameters {
     /// As [`io::read`](crate::io::read) and [`Parameters::load`]; the file is named in each.
     #[cfg(feature = "cli")]
     pub fn open(&self, path: &std::path::Path) -> Result<()> {
-        let misfit = |error: Error| match error {
+        self.load_from(path, &crate::io::read(path)?)
+    }
+
+    /// [`Parameters::load`] of arrays that a file, or a directory, held; its name is in the errors.
+    #[cfg(feature = "cli")]
+    pub(crate) fn load_from(&self, path: &std::path::Path, arrays: &Arrays) -> Result<()> {
+        self.load(arrays).map_err(|error| match error {
             Error::Tensors { .. } | Error::Shape { .. } | Error::Dtype { .. } => {
                 Error::Format { path: path.into(), message: error.to_string() }
             }
             other => other,
-        };
-        self.load(&crate::io::read(path)?).map_err(misfit)
+        })
     }
 }
 

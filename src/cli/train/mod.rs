@@ -53,12 +53,12 @@ pub(super) struct Config<O, M> {
 }
 
 /// Something to learn, as the arguments describe it.
-trait Task: Sized + Serialize + DeserializeOwned {
+trait Task: Sized + Clone + Serialize + DeserializeOwned {
     const NAME: &'static str;
     /// What the model is made with.
-    type Model: Serialize + DeserializeOwned;
+    type Model: Clone + Serialize + DeserializeOwned;
     type Data;
-    type Learner: Lesson;
+    type Learner: Lesson<Task = Self>;
 
     fn options(&self) -> &Options;
     fn options_mut(&mut self) -> &mut Options;
@@ -172,11 +172,5 @@ fn vocabulary(dir: &Path, all: &Vocabularies, name: &str) -> Result<Vocabulary> 
 
 /// Gives the parameters the weights of the checkpoint in the directory; a run that begins has none yet.
 fn load(dir: &Path, parameters: &Parameters, weights: &Arrays) -> Result<()> {
-    if weights.is_empty() {
-        return Ok(());
-    }
-    parameters.load(weights).map_err(|error| match error {
-        Error::Tensors { .. } | Error::Shape { .. } | Error::Dtype { .. } => Error::Format { path: dir.into(), message: error.to_string() },
-        other => other,
-    })
+    if weights.is_empty() { Ok(()) } else { parameters.load_from(dir, weights) }
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use super::options::Options;
+use super::{Config, Task};
 use crate::autograd::{Variable, no_grad};
 use crate::cli::picture::curve;
 use crate::cli::progress::{Progress, catch_stop, stopped};
@@ -36,15 +37,17 @@ pub(super) struct Loss {
 
 /// A model with its data, as the loop sees them.
 pub(super) trait Lesson {
-    /// What config.json holds.
-    type Config: Serialize + Clone;
+    /// What is learned.
+    type Task: Task;
 
     /// What the score is called.
     const SCORE: &'static str;
 
     /// What is saved, without weights.
-    fn model(&self) -> &Model<Self::Config>;
-    fn options(&self) -> &Options;
+    fn model(&self) -> &Model<Config<Self::Task, <Self::Task as Task>::Model>>;
+    fn options(&self) -> &Options {
+        self.model().config.options.options()
+    }
     fn parameters(&self) -> &Parameters;
     /// The length of each example; of similar ones batches are made. None where there is no such part.
     fn lengths(&self, part: Part) -> Vec<usize>;
@@ -218,7 +221,9 @@ impl<L: Lesson> Run<'_, L> {
         let last = self.lesson.parameters().arrays()?;
         let mut state = self.optimizer.state()?;
         state.extend(last.iter().map(|(name, array)| (format!("{LAST}{name}"), array.clone())));
-        let model = Model { weights: self.best.clone().unwrap_or(last), ..self.lesson.model().clone() };
+        let Model { task, config, vocabularies, .. } = self.lesson.model();
+        let (task, config, vocabularies) = (task.clone(), config.clone(), vocabularies.clone());
+        let model = Model { task, config, vocabularies, weights: self.best.clone().unwrap_or(last) };
         let progress = checkpoint::Progress { state, position: self.at.clone(), log: self.log.clone() };
         checkpoint::save(self.dir, &model, &progress)
     }

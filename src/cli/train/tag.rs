@@ -214,15 +214,11 @@ impl Learner {
 }
 
 impl Lesson for Learner {
-    type Config = Config<Tag, TaggerOptions>;
+    type Task = Tag;
     const SCORE: &'static str = "F1";
 
-    fn model(&self) -> &Model<Self::Config> {
+    fn model(&self) -> &Model<Config<Tag, TaggerOptions>> {
         &self.marker.saved
-    }
-
-    fn options(&self) -> &Options {
-        &self.marker.saved.config.options.options
     }
 
     fn parameters(&self) -> &Parameters {

@@ -177,15 +177,11 @@ impl Task for Translate {
 }
 
 impl Lesson for Learner {
-    type Config = Config<Translate, Made>;
+    type Task = Translate;
     const SCORE: &'static str = "exact";
 
-    fn model(&self) -> &Model<Self::Config> {
+    fn model(&self) -> &Model<Config<Translate, Made>> {
         &self.translator.saved
-    }
-
-    fn options(&self) -> &Options {
-        &self.translator.saved.config.options.options
     }
 
     fn parameters(&self) -> &Parameters {

@@ -33,16 +33,20 @@ impl Reduction {
     /// The `--set` key.
     pub(crate) const KEY: Key = Key::new("reduction", "mean", "mean, sum or none");
 
-    pub(crate) fn of(op: &'static str, settings: &Settings) -> Result<Self> {
-        match settings.text("reduction") {
-            None | Some("mean") => Ok(Reduction::Mean),
-            Some("sum") => Ok(Reduction::Sum),
-            Some("none") => Ok(Reduction::None),
-            Some(text) => {
-                let expected = "mean, sum or none".into();
-                Err(Error::Argument { op, key: "reduction".into(), expected, got: format!("'{text}'") })
-            }
+    /// The key's value.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Reduction::Mean => "mean",
+            Reduction::Sum => "sum",
+            Reduction::None => "none",
         }
+    }
+
+    pub(crate) fn of(op: &'static str, settings: &Settings) -> Result<Self> {
+        let Some(text) = settings.text("reduction") else { return Ok(Reduction::default()) };
+        let found = [Reduction::Mean, Reduction::Sum, Reduction::None].into_iter().find(|reduction| reduction.name() == text);
+        let (expected, got) = ("mean, sum or none".into(), format!("'{text}'"));
+        found.ok_or(Error::Argument { op, key: "reduction".into(), expected, got })
     }
 
     /// The shape of the loss, of terms of this shape.
